@@ -1,0 +1,80 @@
+"""Registries of dynnet: scope ``dynnet``, children of mmengine's roots.
+
+Every registry knows where its members live (``locations``), so that a config's
+``custom_imports = dict(imports=['dynnet'])`` is enough to build any ``dynnet.X``.
+
+A base written as ``_base_ = 'dynnet::...'`` makes mmengine build the config's parts in
+the scope ``dynnet``, whatever the config's ``default_scope``. :class:`ScopedRegistry`
+therefore hands names that dynnet does not have to the scope it was called from, with
+the precedence they have there.
+"""
+
+from mmengine import registry as root
+from mmengine.registry import Registry
+
+from .utils.compat import host_scope
+
+
+class ScopedRegistry(Registry):
+    """A registry that asks the surrounding default scope for unknown names."""
+
+    def get(self, key: str) -> type | None:
+        """Find a registered class or function.
+
+        Args:
+            key: Name, with or without a scope (``'dynnet.RANet'``, ``'RANet'``).
+
+        Returns:
+            What is registered under ``key`` in dynnet; for a name without a scope that
+            dynnet does not have, what the default scope outside of ``dynnet`` has
+            (itself or from mmengine); None when there is no such thing.
+        """
+        if isinstance(key, str) and '.' not in key:
+            self.import_from_location()
+            if key not in self.module_dict and (host := host_scope('dynnet')):
+                key = f'{host}.{key}'
+        return super().get(key)
+
+
+def _child(parent: Registry, *locations: str) -> ScopedRegistry:
+    return ScopedRegistry(
+        parent.name, parent=parent, scope='dynnet', locations=list(locations)
+    )
+
+
+# Networks and their parts
+MODELS = _child(root.MODELS, 'dynnet.models')
+MODEL_WRAPPERS = _child(root.MODEL_WRAPPERS, 'dynnet.models')
+WEIGHT_INITIALIZERS = _child(root.WEIGHT_INITIALIZERS, 'dynnet.models')
+TASK_UTILS = _child(root.TASK_UTILS, 'dynnet.models')
+
+# Running and optimising
+RUNNERS = _child(root.RUNNERS, 'dynnet.engine')
+RUNNER_CONSTRUCTORS = _child(root.RUNNER_CONSTRUCTORS, 'dynnet.engine')
+LOOPS = _child(root.LOOPS, 'dynnet.engine')
+HOOKS = _child(root.HOOKS, 'dynnet.engine')
+LOG_PROCESSORS = _child(root.LOG_PROCESSORS, 'dynnet.engine')
+OPTIMIZERS = _child(root.OPTIMIZERS, 'dynnet.engine')
+OPTIM_WRAPPERS = _child(root.OPTIM_WRAPPERS, 'dynnet.engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(root.OPTIM_WRAPPER_CONSTRUCTORS, 'dynnet.engine')
+PARAM_SCHEDULERS = _child(root.PARAM_SCHEDULERS, 'dynnet.engine')
+
+# Data and evaluation
+DATASETS = _child(root.DATASETS, 'dynnet.datasets')
+DATA_SAMPLERS = _child(root.DATA_SAMPLERS, 'dynnet.datasets')
+TRANSFORMS = _child(root.TRANSFORMS, 'dynnet.datasets')
+METRICS = _child(root.METRICS, 'dynnet.evaluation')
+EVALUATORS = _child(root.EVALUATOR, 'dynnet.evaluation')
+FUNCTIONS = _child(root.FUNCTIONS, 'dynnet.datasets')
+
+# Pictures
+VISUALIZERS = _child(root.VISUALIZERS, 'dynnet.visualization')
+VISBACKENDS = _child(root.VISBACKENDS, 'dynnet.visualization')
+
+# Early exit: rules that say when a sample leaves, and how thresholds are found
+EXIT_CRITERIA = Registry(
+    'exit criterion', scope='dynnet', locations=['dynnet.models.exits']
+)
+BUDGET_SOLVERS = Registry(
+    'budget solver', scope='dynnet', locations=['dynnet.models.exits']
+)
