@@ -3,20 +3,23 @@
 Every registry knows where its members live (``locations``), so that a config's
 ``custom_imports = dict(imports=['dynnet'])`` is enough to build any ``dynnet.X``.
 
-A base written as ``_base_ = 'dynnet::...'`` makes mmengine build the config's parts in
-the scope ``dynnet``, whatever the config's ``default_scope``. :class:`ScopedRegistry`
-therefore hands names that dynnet does not have to the scope it was called from, with
-the precedence they have there.
+mmengine builds everything in one scope at a time. Our parts live beside a toolbox's:
+a config's ``default_scope`` is the toolbox, and a base written ``'dynnet::...'`` makes
+``dynnet`` the scope of its content. :class:`ScopedRegistry` serves both ways: unscoped
+names mean ours first, then what they mean in the surrounding scope.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from mmengine import registry as root
-from mmengine.registry import Registry
+from mmengine.registry import DefaultScope, Registry
 
 from .utils.compat import host_scope
 
 
 class ScopedRegistry(Registry):
-    """A registry that asks the surrounding default scope for unknown names."""
+    """A registry on top of the toolbox that the surrounding default scope names."""
 
     def get(self, key: str) -> type | None:
         """Find a registered class or function.
@@ -26,14 +29,29 @@ class ScopedRegistry(Registry):
 
         Returns:
             What is registered under ``key`` in dynnet; for a name without a scope that
-            dynnet does not have, what the default scope outside of ``dynnet`` has
-            (itself or from mmengine); None when there is no such thing.
+            dynnet does not have, what the default scope around it has (its own or
+            mmengine's); None when there is no such thing.
         """
         if isinstance(key, str) and '.' not in key:
             self.import_from_location()
-            if key not in self.module_dict and (host := host_scope('dynnet')):
+            if key not in self.module_dict and (host := host_scope(self.scope)):
                 key = f'{host}.{key}'
         return super().get(key)
+
+    @contextmanager
+    def switch_scope_and_registry(self, scope: str | None) -> Iterator[Registry]:
+        """Build in ``scope``; where none is asked for, here and not in the default.
+
+        Args:
+            scope: A scope's name, or None.
+
+        Yields:
+            The registry to build from.
+        """
+        if scope is None and DefaultScope.get_current_instance() is not None:
+            scope = self.scope
+        with super().switch_scope_and_registry(scope) as registry:
+            yield registry
 
 
 def _child(parent: Registry, *locations: str) -> ScopedRegistry:
@@ -72,9 +90,9 @@ VISUALIZERS = _child(root.VISUALIZERS, 'dynnet.visualization')
 VISBACKENDS = _child(root.VISBACKENDS, 'dynnet.visualization')
 
 # Early exit: rules that say when a sample leaves, and how thresholds are found
-EXIT_CRITERIA = Registry(
+EXIT_CRITERIA = ScopedRegistry(
     'exit criterion', scope='dynnet', locations=['dynnet.models.exits']
 )
-BUDGET_SOLVERS = Registry(
+BUDGET_SOLVERS = ScopedRegistry(
     'budget solver', scope='dynnet', locations=['dynnet.models.exits']
 )
