@@ -1,0 +1,13 @@
+"""Networks and their parts. What needs a toolbox is imported where that is installed."""
+
+from dynnet.registry import MODELS
+from dynnet.utils.optional import is_available, register_missing
+
+from . import backbones, exits, heads, layers
+
+if is_available('mmpretrain'):
+    from . import classifiers  # noqa: F401
+else:
+    register_missing(MODELS, ['MultiExitClassifier'], 'mmpretrain')
+
+__all__ = ['backbones', 'exits', 'heads', 'layers']

@@ -1,0 +1,5 @@
+from .base import MultiExitBackbone
+from .msdnet import MSDNet
+from .ranet import RANet
+
+__all__ = ['MSDNet', 'MultiExitBackbone', 'RANet']

@@ -1,0 +1,113 @@
+"""Folding batch normalisation into the convolution before it, with a safe cache."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+WeightAndBias = tuple[Tensor, Tensor]
+
+
+def fold_conv_bn(conv: nn.Conv2d, bn: _BatchNorm) -> WeightAndBias:
+    """Return the weight and bias of one convolution equal to ``bn(conv(x))``.
+
+    Args:
+        conv: A convolution with weight (O, I / groups, kH, kW).
+        bn: A batch normalisation over O channels with running statistics.
+
+    Returns:
+        Weight of the convolution's shape and bias (O,), detached.
+
+    Raises:
+        ValueError: ``bn`` keeps no running statistics.
+    """
+    if bn.running_mean is None:
+        raise ValueError('only a BN with running statistics can be folded')
+    scale = torch.rsqrt(bn.running_var + bn.eps)
+    if bn.weight is not None:
+        scale = scale * bn.weight
+    shift = -bn.running_mean * scale
+    if bn.bias is not None:
+        shift = shift + bn.bias
+    if conv.bias is not None:
+        shift = shift + conv.bias * scale
+    return (conv.weight * scale.view(-1, 1, 1, 1)).detach(), shift.detach()
+
+
+def can_fold(module: nn.Module, x: Tensor) -> bool:
+    """Whether an inference-only path may replace ``module``'s plain forward.
+
+    It may not while gradients or autocast are on (the folded weights are detached
+    and keep their dtype), nor while a graph is traced or exported: the plain
+    forward is the portable one.
+    """
+    return not (
+        module.training
+        or torch.is_grad_enabled()
+        or torch.is_autocast_enabled(x.device.type)
+        or torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or torch.onnx.is_in_onnx_export()
+    )
+
+
+class FoldCache:
+    """Folded weights of one (convolution, BN) pair, rebuilt when a source changes.
+
+    A change is seen by the identity and the version counter of every source tensor.
+    Only a write through ``tensor.data`` leaves the counter alone (an EMA hook swaps
+    weights so), therefore the owner also calls :meth:`clear` when its mode is set:
+    every evaluation begins with ``model.eval()``.
+
+    Copies and pickles start empty: version counters do not travel.
+    """
+
+    __slots__ = ('_sources', '_versions', '_value')
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the folded weights."""
+        self._sources: tuple[Tensor, ...] | None = None
+        self._versions = -1
+        self._value: WeightAndBias | None = None
+
+    def get(
+        self,
+        conv: nn.Conv2d,
+        bn: _BatchNorm,
+        prepare: Callable[[WeightAndBias], WeightAndBias] | None = None,
+    ) -> WeightAndBias:
+        """Return the folded pair, as ``prepare`` laid it out when it was built."""
+        c, b, s = conv._parameters, bn._parameters, bn._buffers
+        sources = (
+            c['weight'],
+            c['bias'],
+            b['weight'],
+            b['bias'],
+            s['running_mean'],
+            s['running_var'],
+        )
+        try:
+            versions = sum(t._version for t in sources if t is not None)
+        except RuntimeError:  # inference tensors count no versions: never reuse
+            versions = -1
+        known = self._sources
+        if (
+            known is None
+            or versions == -1
+            or versions != self._versions
+            or any(a is not b for a, b in zip(known, sources))
+        ):
+            value = fold_conv_bn(conv, bn)
+            self._value = prepare(value) if prepare else value
+            self._sources, self._versions = sources, versions
+        return self._value
+
+    def __deepcopy__(self, memo: dict) -> 'FoldCache':
+        return FoldCache()
+
+    def __reduce__(self) -> tuple:
+        return FoldCache, ()
