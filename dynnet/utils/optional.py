@@ -78,6 +78,8 @@ def missing_message(toolbox: str, needed_by: str) -> str:
     if _is_installed(toolbox):
         return missing_message('mmcv.ops', f'{needed_by} needs {toolbox}, which')
     extra = EXTRAS[toolbox]
+    if toolbox == 'mmaction':  # pip refuses its dependencies, see the script
+        return f'{needed_by} needs mmaction, which is not installed: {command} {extra}'
     ops = ' --ops' if toolbox in _NEED_OPS else ''
     return (
         f'{needed_by} needs {toolbox}, which is not installed: it comes with the extra '
