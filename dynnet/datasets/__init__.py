@@ -1,0 +1,18 @@
+"""Datasets and transforms that the toolboxes lack."""
+
+from dynnet.registry import DATASETS, TRANSFORMS
+from dynnet.utils.optional import is_available, register_missing
+
+from .subset import HoldoutSubset, Subset
+
+__all__ = ['HoldoutSubset', 'Subset']
+
+if is_available('mmpretrain'):
+    from .image_folder import ImageFolder
+    from .npz_dataset import NPZDataset
+    from .transforms import LoadImageStrict
+
+    __all__ += ['ImageFolder', 'LoadImageStrict', 'NPZDataset']
+else:
+    register_missing(DATASETS, ['ImageFolder', 'NPZDataset'], 'mmpretrain')
+    register_missing(TRANSFORMS, ['LoadImageStrict'], 'mmpretrain')
