@@ -25,7 +25,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -238,7 +237,7 @@ def build_ops(python: Path, folder: Path, device: str) -> None:
 
     Args:
         python: Interpreter of an environment with torch and the build's needs.
-        folder: Where the wheel goes.
+        folder: Where the wheel goes. The caller holds its lock.
         device: ``'cpu'``, or anything else for a build with CUDA.
     """
     say("building mmcv's ops, once for this Python and torch: 5 to 15 minutes")
@@ -248,7 +247,9 @@ def build_ops(python: Path, folder: Path, device: str) -> None:
     env['PATH'] = f'{python.parent}{os.pathsep}{env.get("PATH", "")}'  # ninja
     if device == 'cpu':
         env['CUDA_VISIBLE_DEVICES'] = ''
-    work = Path(tempfile.mkdtemp(prefix='building-', dir=folder.parent))
+    work = folder.with_name(f'{folder.name}.building')
+    shutil.rmtree(work, ignore_errors=True)  # of a build that was killed
+    work.mkdir(parents=True)
     # No cache: pip's may hold a wheel of the same name without ops.
     command = [python, '-m', 'pip', 'wheel', '-v', '--no-build-isolation', '--no-deps']
     command += ['--no-cache-dir', '-w', work, pin('onedl-mmcv')]
