@@ -1,0 +1,5 @@
+"""Loops."""
+
+from .early_exit_loop import EarlyExitTestLoop
+
+__all__ = ['EarlyExitTestLoop']
