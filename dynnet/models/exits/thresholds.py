@@ -182,6 +182,8 @@ class ExitThresholds:
             FileNotFoundError: There is no such file.
             ValueError: It is not what :meth:`save` writes; file and key are named.
         """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f'thresholds file {path} does not exist')
         try:
             data = json.loads(Path(path).read_text())
         except ValueError as e:
