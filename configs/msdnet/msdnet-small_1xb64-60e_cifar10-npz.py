@@ -1,0 +1,10 @@
+# A small MSDNet on a small CIFAR-10 in an npz file.
+_base_ = [
+    '../_base_/models/msdnet_small.py',
+    '../_base_/datasets/cifar10_npz.py',
+    '../_base_/schedules/sgd_cosine_60e.py',
+    '../_base_/evaluation/early_exit.py',
+    '../_base_/default_runtime.py',
+]
+
+test_cfg = dict(calib_dataloader={{_base_.calib_dataloader}})

@@ -1,0 +1,11 @@
+# The demo: a small RANet on Fashion-MNIST, a few minutes on two cores.
+_base_ = [
+    '../_base_/models/ranet_small.py',
+    '../_base_/datasets/fashion_mnist.py',
+    '../_base_/schedules/sgd_cosine_3e.py',
+    '../_base_/evaluation/early_exit.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(backbone=dict(in_channels=1))
+test_cfg = dict(calib_dataloader={{_base_.calib_dataloader}})
