@@ -1,6 +1,9 @@
 """The loop on a model whose logits are the data, and on a real small network."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -398,3 +401,49 @@ def test_loop_is_registered():
     from dynnet.registry import LOOPS
 
     assert LOOPS.get('EarlyExitTestLoop') is EarlyExitTestLoop
+
+
+def run_rank(rank, folder):
+    """One of two processes; this file is their script."""
+    torch.set_num_threads(1)
+    store = f'file://{folder}/store'
+    torch.distributed.init_process_group('gloo', store, rank=rank, world_size=2)
+    metrics = build(
+        folder / f'rank{rank}',
+        test=Table(n=37, seed=2),
+        calib=Table(n=41, seed=1),
+        budgets=[2e7],
+        save_thresholds=folder / 'two.json',
+    ).test()
+    (folder / f'rank{rank}.json').write_text(json.dumps(metrics))
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_equal_one(tmp_path):
+    """Odd numbers of samples, so that both samplers pad."""
+    processes = [
+        # mmengine gathers through a folder beside the process
+        subprocess.Popen(
+            [sys.executable, __file__, str(r), str(tmp_path)], cwd=tmp_path
+        )
+        for r in (0, 1)
+    ]
+    try:
+        assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+    one = build(
+        tmp_path / 'one',
+        test=Table(n=37, seed=2),
+        calib=Table(n=41, seed=1),
+        budgets=[2e7],
+        save_thresholds=tmp_path / 'one.json',
+    ).test()
+    for rank in (0, 1):
+        assert json.loads((tmp_path / f'rank{rank}.json').read_text()) == one
+    assert (tmp_path / 'two.json').read_text() == (tmp_path / 'one.json').read_text()
+
+
+if __name__ == '__main__':
+    run_rank(int(sys.argv[1]), Path(sys.argv[2]))

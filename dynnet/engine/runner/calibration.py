@@ -38,13 +38,22 @@ def check_disjoint(calibration: Any, test: Any) -> None:
 
 
 def describe(dataset: Any) -> str:
-    """Name a data set: its class, annotation file and folder where it has them."""
+    """Name a data set: its class, annotation file and folder where it has them.
+
+    Args:
+        dataset: A data set or a wrapper around one.
+
+    Returns:
+        E.g. ``'HoldOut(CIFAR10 data_prefix=data/cifar10)'``.
+    """
+    if hasattr(dataset, 'dataset'):
+        return f'{type(dataset).__name__}({describe(dataset.dataset)})'
     parts = [type(dataset).__name__]
     if getattr(dataset, 'ann_file', None):
         parts.append(f'ann_file={dataset.ann_file}')
     prefix = getattr(dataset, 'data_prefix', None)
     if isinstance(prefix, dict) and any(prefix.values()):
-        parts.append('data_prefix=' + ','.join(map(str, prefix.values())))
+        parts.append('data_prefix=' + ','.join(filter(None, prefix.values())))
     if getattr(dataset, 'split', None):
         parts.append(f'split={dataset.split}')
     return ' '.join(parts)
