@@ -70,40 +70,43 @@ class FoldCache:
 
     def clear(self) -> None:
         """Forget the folded weights."""
-        self._sources: tuple[Tensor, ...] | None = None
+        self._sources: tuple[Tensor | None, ...] = (None,) * 6
         self._versions = -1
-        self._value: WeightAndBias | None = None
+        self._value: tuple[Tensor, ...] | None = None
 
     def get(
         self,
         conv: nn.Conv2d,
         bn: _BatchNorm,
-        prepare: Callable[[WeightAndBias], WeightAndBias] | None = None,
-    ) -> WeightAndBias:
+        prepare: Callable[[WeightAndBias], tuple[Tensor, ...]] | None = None,
+    ) -> tuple[Tensor, ...]:
         """Return the folded pair, as ``prepare`` laid it out when it was built."""
+        # Runs before every convolution of a net: plain code, not loops.
         c, b, s = conv._parameters, bn._parameters, bn._buffers
-        sources = (
-            c['weight'],
-            c['bias'],
-            b['weight'],
-            b['bias'],
-            s['running_mean'],
-            s['running_var'],
-        )
+        w, wb, g, gb = c['weight'], c['bias'], b['weight'], b['bias']
+        mean, var = s['running_mean'], s['running_var']
         try:
-            versions = sum(t._version for t in sources if t is not None)
+            versions = w._version + mean._version + var._version
+            if wb is not None:
+                versions += wb._version
+            if g is not None:
+                versions += g._version + gb._version
         except RuntimeError:  # inference tensors count no versions: never reuse
             versions = -1
         known = self._sources
         if (
-            known is None
-            or versions == -1
+            versions < 0
             or versions != self._versions
-            or any(a is not b for a, b in zip(known, sources))
+            or known[0] is not w
+            or known[1] is not wb
+            or known[2] is not g
+            or known[3] is not gb
+            or known[4] is not mean
+            or known[5] is not var
         ):
             value = fold_conv_bn(conv, bn)
             self._value = prepare(value) if prepare else value
-            self._sources, self._versions = sources, versions
+            self._sources, self._versions = (w, wb, g, gb, mean, var), versions
         return self._value
 
     def __deepcopy__(self, memo: dict) -> 'FoldCache':

@@ -9,8 +9,8 @@ class ChannelStack:
 
     Every layer of a densely connected network reads all channels so far and appends
     its own. While gradients flow, each append is a ``torch.cat``. In inference
-    (``capacity`` given) the maps live in one channels-last buffer that is as wide as
-    the stack will get: an append writes only the new channels, and every prefix is a
+    (``capacity`` given) the maps live in one buffer that is as wide as the stack will
+    get: an append writes only the new channels, and every prefix is a
     view. A prefix once handed out never changes.
 
     Args:
@@ -27,8 +27,8 @@ class ChannelStack:
             self._prefixes[self.width] = x
             return
         n, _, h, w = x.shape
-        self._buffer = x.new_empty(n, h, w, capacity)
-        self._buffer[..., : self.width] = x.permute(0, 2, 3, 1)
+        self._buffer = x.new_empty(n, capacity, h, w)
+        self._buffer[:, : self.width] = x
 
     def append(self, x: Tensor) -> None:
         """Add maps (N, C', H, W)."""
@@ -48,7 +48,7 @@ class ChannelStack:
 
     def _slot(self, channels: int) -> Tensor:
         start, self.width = self.width, self.width + channels
-        return self._flushed()[..., start : self.width].permute(0, 3, 1, 2)
+        return self._flushed()[:, start : self.width]
 
     def prefix(self, width: int | None = None) -> Tensor:
         """The first ``width`` channels (all by default), (N, width, H, W).
@@ -58,7 +58,7 @@ class ChannelStack:
         width = self.width if width is None else width
         if self._buffer is None:
             return self._prefixes[width]
-        return self._flushed()[..., :width].permute(0, 3, 1, 2)
+        return self._flushed()[:, :width]
 
     def select(self, index: Tensor) -> 'ChannelStack':
         """The stack of the samples ``index`` (M,). A buffer's rows are gathered when
