@@ -1,0 +1,7 @@
+"""Hooks."""
+
+from .atomic_checkpoint_hook import AtomicCheckpointHook
+from .epoch_seed_hook import EpochSeedHook
+from .non_finite_loss_hook import NonFiniteLossHook
+
+__all__ = ['AtomicCheckpointHook', 'EpochSeedHook', 'NonFiniteLossHook']
