@@ -10,8 +10,8 @@ classes = [
 # CIFAR-10's published mean and standard deviation times 255.
 data_preprocessor = dict(
     num_classes=10,
-    mean=[125.307, 122.961, 113.8575],
-    std=[63.0105, 62.0925, 66.708],
+    mean=[0.4914 * 255, 0.4824 * 255, 0.4467 * 255],
+    std=[0.2471 * 255, 0.2435 * 255, 0.2616 * 255],
     to_rgb=False,  # it is RGB
 )
 

@@ -1,5 +1,5 @@
-# SGD for small nets (a set of 5 000): a short linear warm-up, then a cosine to zero, both by
-# iteration.
+# For small nets: SGD, a linear warm-up over 200 iterations, then a cosine to zero, both
+# by iteration.
 max_epochs = 60
 
 optim_wrapper = dict(

@@ -1,0 +1,12 @@
+# MSDNet, 5 blocks of 1, 2, ..., 5 layers.
+# For budgets: 5 000 training pictures are held out and thresholds are solved on them.
+_base_ = [
+    '../_base_/models/msdnet_cifar.py',
+    '../_base_/datasets/cifar100_holdout.py',
+    '../_base_/schedules/cifar_sgd_300e.py',
+    '../_base_/evaluation/early_exit.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(head=dict(num_classes=100))
+test_cfg = dict(calib_dataloader={{_base_.calib_dataloader}})

@@ -1,0 +1,12 @@
+# MSDNet, 5 blocks of 7 layers.
+# For budgets: 50 000 training pictures are held out and thresholds are solved on them.
+_base_ = [
+    '../_base_/models/msdnet_imagenet.py',
+    '../_base_/datasets/imagenet_holdout.py',
+    '../_base_/schedules/imagenet_sgd_90e.py',
+    '../_base_/evaluation/early_exit_top5.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(backbone=dict(base=7, step=7))
+test_cfg = dict(calib_dataloader={{_base_.calib_dataloader}})

@@ -1,0 +1,18 @@
+# RANet, base width 16, factors 4-2-1-1: the published training script, which leaves the
+# width at its default.
+# For anytime prediction: the whole training set, no thresholds.
+_base_ = [
+    '../_base_/models/ranet_imagenet.py',
+    '../_base_/datasets/imagenet.py',
+    '../_base_/schedules/imagenet_sgd_90e.py',
+    '../_base_/evaluation/early_exit_top5.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(
+    backbone=dict(
+        base_channels=16,
+        growth_factor=(4, 2, 1, 1),
+        bottleneck_factor=(4, 2, 1, 1),
+    ),
+)

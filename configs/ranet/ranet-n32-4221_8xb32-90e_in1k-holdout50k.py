@@ -1,0 +1,11 @@
+# RANet, base width 32, factors 4-2-2-1: the command of the published README.
+# For budgets: 50 000 training pictures are held out and thresholds are solved on them.
+_base_ = [
+    '../_base_/models/ranet_imagenet.py',
+    '../_base_/datasets/imagenet_holdout.py',
+    '../_base_/schedules/imagenet_sgd_90e.py',
+    '../_base_/evaluation/early_exit_top5.py',
+    '../_base_/default_runtime.py',
+]
+
+test_cfg = dict(calib_dataloader={{_base_.calib_dataloader}})
