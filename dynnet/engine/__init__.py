@@ -1,5 +1,5 @@
 """Hooks and loops of training and testing."""
 
-from . import hooks
+from . import hooks, runner
 
-__all__ = ['hooks']
+__all__ = ['hooks', 'runner']
