@@ -59,6 +59,7 @@ def set_show_dir(cfg: Config, show_dir: str) -> None:
         hook.draw, hook.test_out_dir = True, show_dir
     else:  # mmpretrain, mmaction2
         hook.enable, hook.out_dir = True, show_dir
+        hook.setdefault('interval', 1)  # every sample, unless the config says less
 
 
 def set_save_thresholds(cfg: Config, path: str) -> None:

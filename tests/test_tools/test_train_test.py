@@ -343,8 +343,7 @@ def test_metrics_predictions_and_pictures(folder, whole):
     test = ['test', folder / 'tiny.py', whole / 'epoch_3.pth']
     test += ['--work-dir', folder / 'tested']
     show = ['--out', folder / 'out.pkl', '--show-dir', folder / 'shown']
-    every = 'default_hooks.visualization.interval=1'
-    assert run_here(*test, *show, options=[every]) == 0
+    assert run_here(*test, *show) == 0
     predictions = pickle.loads((folder / 'out.pkl').read_bytes())
     assert len(predictions) == 16 and predictions[0]['pred_score'].shape == (4,)
     assert len(list((folder / 'shown').rglob('*.png'))) == 16
@@ -436,7 +435,7 @@ def test_thresholds_are_handed_to_the_loop(folder, whole):
 @pytest.mark.parametrize(
     ('default', 'expected'),
     [
-        ('VisualizationHook', dict(enable=True, out_dir='x')),
+        ('VisualizationHook', dict(enable=True, out_dir='x', interval=1)),
         ('mmdet.DetVisualizationHook', dict(draw=True, test_out_dir='x')),
     ],
 )
