@@ -1,4 +1,4 @@
-"""Networks and their parts. What needs a toolbox is imported where that is installed."""
+"""Networks and their parts; what needs a toolbox is imported where it is installed."""
 
 from dynnet.registry import MODELS
 from dynnet.utils.optional import is_available, register_missing

@@ -8,17 +8,13 @@ Example:
 """
 
 import argparse
-import io
 import os
 import re
 import sys
 from pathlib import Path
 
-import torch
-
 from dynnet.models.exits import ExitThresholds
-from dynnet.utils.atomic import write_atomic
-from dynnet.utils.checkpoint import load_checkpoint
+from dynnet.utils.checkpoint import load_checkpoint, save_checkpoint
 from dynnet.utils.cli import run_main
 from dynnet.utils.errors import CheckpointError
 
@@ -53,9 +49,7 @@ def embed(
             f'thresholds for {solved.num_exits}'
         )
     content['meta'] = dict(content.get('meta') or {}, exit_thresholds=solved.to_dict())
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    write_atomic(out, buffer.getvalue())
+    save_checkpoint(out, content)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from dynnet.utils.errors import ConfigError
+
 
 class MultiExitBackbone(BaseModule):
     """A backbone with several exits that runs from exit to exit.
@@ -28,7 +30,7 @@ class MultiExitBackbone(BaseModule):
     exit_channels: tuple[int, ...]
 
     def init_state(self, x: Tensor) -> Any:
-        """Start on a batch (N, 3, H, W): what runs before the first exit's own layers."""
+        """Start on a batch (N, 3, H, W); runs what all exits share: the stem."""
         raise NotImplementedError
 
     def step(self, state: Any) -> tuple[Tensor, Any]:
@@ -69,7 +71,7 @@ def check_exit_index(exit_index: int | None, num_exits: int) -> int:
     if exit_index is None:
         return num_exits
     if not 0 <= exit_index < num_exits:
-        raise ValueError(
+        raise ConfigError(
             f'exit_index={exit_index}: the net has exits 0 to {num_exits - 1}'
         )
     return exit_index + 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 
 from dynnet.registry import MODELS
+from dynnet.utils.errors import ConfigError
 from dynnet.utils.folding import can_fold
 
 from ..layers import Bottleneck, ChannelStack, ConvBNReLU
@@ -169,12 +170,12 @@ class MSDNet(MultiExitBackbone):
     ) -> None:
         super().__init__(init_cfg)
         if len(growth_factor) != len(bottleneck_factor):
-            raise ValueError(
+            raise ConfigError(
                 'growth_factor and bottleneck_factor need one value per scale, got '
                 f'{tuple(growth_factor)} and {tuple(bottleneck_factor)}'
             )
         if any(growth_rate * f % 2 for f in growth_factor[1:]):
-            raise ValueError(
+            raise ConfigError(
                 f'growth_rate={growth_rate}: times {tuple(growth_factor[1:])} it must '
                 'be even, the coarser scales split it in halves'
             )
@@ -183,7 +184,9 @@ class MSDNet(MultiExitBackbone):
         self.num_exits = check_exit_index(exit_index, num_blocks)
         scales, total = len(growth_factor), sum(depths)
         if prune == 'min' and total < scales:
-            raise ValueError(f'prune="min": {total} layers cannot drop {scales} scales')
+            raise ConfigError(
+                f'prune="min": {total} layers cannot drop {scales} scales'
+            )
         factors = [f if bottleneck else None for f in bottleneck_factor]
 
         width, layer = base_channels, 0
@@ -255,10 +258,10 @@ def block_depths(num_blocks: int, base: int, step: int, step_mode: str) -> list[
     elif step_mode == 'lin_grow':
         depths = [base] + [step * i + 1 for i in range(1, num_blocks)]
     else:
-        raise ValueError(f"step_mode={step_mode!r}: choose 'even' or 'lin_grow'")
+        raise ConfigError(f"step_mode={step_mode!r}: choose 'even' or 'lin_grow'")
     if num_blocks < 1 or min(depths) < 1:
-        raise ValueError(
-            f'num_blocks={num_blocks}, base={base}, step={step}: every block needs a layer'
+        raise ConfigError(
+            f'num_blocks={num_blocks}, base={base}, step={step}: a block lacks layers'
         )
     return depths
 
@@ -274,7 +277,7 @@ def scales_of_layer(layer: int, total: int, scales: int, prune: str) -> tuple[in
         return scales - max(0, layer - 2) // span, scales - (layer - 1) // span
     if prune == 'min':
         return min(scales, total - layer + 2), min(scales, total - layer + 1)
-    raise ValueError(f"prune={prune!r}: choose 'max' or 'min'")
+    raise ConfigError(f"prune={prune!r}: choose 'max' or 'min'")
 
 
 def has_transition(layer: int, total: int, scales: int, prune: str) -> bool:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dynnet.registry import MODELS
+from dynnet.utils.errors import ConfigError
 from dynnet.utils.folding import can_fold
 
 from ..layers import Bottleneck, ChannelStack, ConvBNReLU
@@ -360,7 +361,7 @@ def _check(
     step_mode: str,
 ) -> None:
     if not len(growth) == len(bottleneck) == len(scales):
-        raise ValueError(
+        raise ConfigError(
             'growth_factor, bottleneck_factor and scale_list need one value per '
             f'sub-network, got {tuple(growth)}, {tuple(bottleneck)}, {tuple(scales)}'
         )
@@ -370,11 +371,11 @@ def _check(
         or 1 in scales[1:]
         or any(r not in (0, 1) for r in rises)
     ):
-        raise ValueError(
-            f'scale_list={list(scales)}: it starts with 1, which stands once, and rises '
-            'by 0 or 1, as in [1, 2, 3, 3]'
+        raise ConfigError(
+            f'scale_list={list(scales)}: it starts with 1, which stands once, and '
+            'rises by 0 or 1, as in [1, 2, 3, 3]'
         )
     if step_mode not in ('even', 'lg'):
-        raise ValueError(f"step_mode={step_mode!r}: choose 'even' or 'lg'")
+        raise ConfigError(f"step_mode={step_mode!r}: choose 'even' or 'lg'")
     if step < 2:
-        raise ValueError(f'step={step}: a block needs at least 2 layers')
+        raise ConfigError(f'step={step}: a block needs at least 2 layers')

@@ -2,6 +2,8 @@
 
 from torch import nn
 
+from dynnet.utils.errors import ConfigError
+
 from ..layers import ConvBNReLU
 
 
@@ -21,4 +23,4 @@ def build_stem(kind: str, in_channels: int, out_channels: int) -> nn.Module:
             nn.ReLU(inplace=True),
             nn.MaxPool2d(3, stride=2, padding=1),
         )
-    raise ValueError(f"stem={kind!r}: choose 'cifar' or 'imagenet'")
+    raise ConfigError(f"stem={kind!r}: choose 'cifar' or 'imagenet'")

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from typing import Union
 
 import torch
 from mmpretrain.models import ImageClassifier
@@ -11,12 +10,13 @@ from torch import Tensor
 
 from dynnet.registry import MODELS
 from dynnet.utils.cost import ExitCosts, count_exit_costs
+from dynnet.utils.errors import ConfigError
 
 from ..exits import ExitThresholds, assign_exits, build_criterion
 from ..exits.assign import check_thresholds
 from .early_exit import run_early_exit, run_to_exit
 
-Thresholds = Union[Sequence[float], ExitThresholds, str, os.PathLike, None]
+Thresholds = Sequence[float] | ExitThresholds | str | os.PathLike | None
 
 
 @MODELS.register_module()
@@ -66,7 +66,7 @@ class MultiExitClassifier(ImageClassifier):
             init_cfg=init_cfg,
         )
         if self.head.num_exits != self.backbone.num_exits:
-            raise ValueError(
+            raise ConfigError(
                 f'the head has {self.head.num_exits} exits, the backbone '
                 f'{self.backbone.num_exits}'
             )
@@ -79,7 +79,7 @@ class MultiExitClassifier(ImageClassifier):
             test_cfg.pop('thresholds', None), test_cfg.pop('budget', None)
         )
         if test_cfg:
-            raise ValueError(f'unknown keys in test_cfg: {sorted(test_cfg)}')
+            raise ConfigError(f'unknown keys in test_cfg: {sorted(test_cfg)}')
 
     @property
     def num_exits(self) -> int:
@@ -97,12 +97,14 @@ class MultiExitClassifier(ImageClassifier):
         if mode.startswith('exit='):
             number = mode[len('exit=') :]
             if not (number.isdecimal() and 1 <= int(number) <= self.num_exits):
-                raise ValueError(
+                raise ConfigError(
                     f'mode={mode!r}: the net has exits 1 to {self.num_exits}'
                 )
             self._fixed_exit = int(number) - 1
         elif mode not in ('simulate', 'execute'):
-            raise ValueError(f"mode={mode!r}: choose 'simulate', 'execute' or 'exit=k'")
+            raise ConfigError(
+                f"mode={mode!r}: choose 'simulate', 'execute' or 'exit=k'"
+            )
         self._mode = mode
 
     def set_thresholds(
@@ -122,7 +124,7 @@ class MultiExitClassifier(ImageClassifier):
         """
         if thresholds is None:
             if budget is not None:
-                raise ValueError('a budget needs solved thresholds to choose from')
+                raise ConfigError('a budget needs solved thresholds to choose from')
             self.thresholds = self.criterion.default_thresholds(self.num_exits)
             return
         if isinstance(thresholds, (str, os.PathLike)):
@@ -134,7 +136,7 @@ class MultiExitClassifier(ImageClassifier):
             elif len(thresholds.points) == 1:
                 point = thresholds.points[0]
             else:
-                raise ValueError(
+                raise ConfigError(
                     f'{len(thresholds.points)} operating points to choose from: give a '
                     f'budget in {thresholds.cost_unit}'
                 )
@@ -210,7 +212,7 @@ class MultiExitClassifier(ImageClassifier):
 
     def _execute(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         if self.thresholds is None:
-            raise ValueError(
+            raise ConfigError(
                 "mode='execute' needs thresholds: set model.test_cfg.thresholds to a "
                 'list or to a file written with --save-thresholds'
             )

@@ -6,6 +6,8 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from dynnet.utils.errors import ConfigError
+
 Array = TypeVar('Array', np.ndarray, torch.Tensor)
 
 
@@ -47,13 +49,13 @@ def check_scores(scores: Array) -> None:
         ValueError: Names the shape, or the exit and the sample of the first NaN.
     """
     if scores.ndim != 2 or len(scores) == 0:
-        raise ValueError(
+        raise ConfigError(
             f'scores must have shape (exits, samples), got {tuple(scores.shape)}'
         )
     bad = scores != scores
     if bad.any():
         exit_index, sample = np.argwhere(np.asarray(bad.tolist()))[0]
-        raise ValueError(
+        raise ConfigError(
             f'scores hold {int(bad.sum())} NaN, the first at exit {exit_index + 1}, '
             f'sample {sample}: the model produced NaN logits'
         )
@@ -77,12 +79,12 @@ def check_thresholds(thresholds: Sequence[float] | Array, num_exits: int) -> np.
     # None is what +inf is in JSON: nobody leaves.
     limits = np.asarray([np.inf if t is None else t for t in thresholds], np.float64)
     if limits.shape != (num_exits - 1,):
-        raise ValueError(
+        raise ConfigError(
             f'{num_exits} exits need {num_exits - 1} thresholds (the last exit takes '
             f'all), got {limits.size}'
         )
     if np.isnan(limits).any():
-        raise ValueError(
+        raise ConfigError(
             f'threshold of exit {int(np.isnan(limits).argmax()) + 1} is NaN'
         )
     return limits

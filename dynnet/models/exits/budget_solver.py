@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from dynnet.registry import BUDGET_SOLVERS
+from dynnet.utils.errors import ConfigError
 
 from .assign import assign_exits, check_scores
 from .thresholds import OperatingPoint, check_budget, check_costs
@@ -37,7 +38,7 @@ def exit_shares(p: float, num_exits: int) -> np.ndarray:
         ValueError: ``p`` is not positive.
     """
     if not p > 0:
-        raise ValueError(f'p must be positive, got {p}')
+        raise ConfigError(f'p must be positive, got {p}')
     # torch's float32 exp and log, as in the published scripts: NumPy's differ in the
     # last bit, which is enough to move a quota by one.
     powers = torch.arange(1, num_exits + 1, dtype=torch.float32)
@@ -82,7 +83,7 @@ def thresholds_for_shares(
     check_scores(scores)
     shares = check_shares(shares, len(scores))
     if scores.shape[1] == 0:
-        raise ValueError('no calibration samples to solve thresholds on')
+        raise ConfigError('no calibration samples to solve thresholds on')
     thresholds = np.full(len(scores) - 1, np.inf)
     remains = np.ones(scores.shape[1], dtype=bool)
     for k, quota in enumerate(quotas(shares, scores.shape[1])[:-1]):
@@ -183,11 +184,11 @@ def check_shares(shares: Sequence[float] | np.ndarray, num_exits: int) -> np.nda
     """
     array = np.asarray(shares, dtype=np.float32)
     if array.shape != (num_exits,):
-        raise ValueError(
+        raise ConfigError(
             f'{num_exits} exits need {num_exits} shares, got {array.size}: {shares}'
         )
     if not (array >= 0).all() or abs(float(array.sum()) - 1) > 1e-4:
-        raise ValueError(
+        raise ConfigError(
             f'exit shares must not be negative and sum to 1, got {array.tolist()}'
         )
     return array
@@ -225,7 +226,9 @@ class BudgetSolver:
         shares: Sequence[Sequence[float]] = (),
     ) -> None:
         if strategy not in self.STRATEGIES:
-            raise ValueError(f'strategy must be one of {self.STRATEGIES}: {strategy!r}')
+            raise ConfigError(
+                f'strategy must be one of {self.STRATEGIES}: {strategy!r}'
+            )
         self.strategy = strategy
         self.p = list(p)
         self.budgets = [budgets] if np.isscalar(budgets) else list(budgets)
@@ -234,7 +237,7 @@ class BudgetSolver:
         if not {'p_grid': self.p, 'budget': self.budgets, 'shares': self.shares}[
             strategy
         ]:
-            raise ValueError(f'strategy {strategy!r} got no values to solve for')
+            raise ConfigError(f'strategy {strategy!r} got no values to solve for')
 
     def solve(
         self,
@@ -261,7 +264,7 @@ class BudgetSolver:
         scores = np.asarray(scores)
         check_scores(scores)
         if scores.shape[1] == 0:
-            raise ValueError('no calibration samples to solve thresholds on')
+            raise ConfigError('no calibration samples to solve thresholds on')
         costs = check_costs(costs, len(scores))
 
         def point(thresholds: np.ndarray, **name: object) -> OperatingPoint:
@@ -283,7 +286,7 @@ class BudgetSolver:
             return [point(solve(scores, costs, b), budget=b) for b in budgets]
         if not solvable:
             if self.strategy == 'shares':
-                raise ValueError(
+                raise ConfigError(
                     'exit shares cannot be solved for a criterion whose threshold is '
                     "an integer setting; use strategy 'p_grid' (a sweep) or 'budget'"
                 )

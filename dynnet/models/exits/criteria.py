@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dynnet.registry import EXIT_CRITERIA
+from dynnet.utils.errors import ConfigError
 
 
 class ExitCriterion(metaclass=ABCMeta):
@@ -119,7 +120,7 @@ class Patience(ExitCriterion):
 
     def __init__(self, patience: int = 2) -> None:
         if patience != int(patience) or patience < 1:
-            raise ValueError(f'patience must be a positive integer, not {patience}')
+            raise ConfigError(f'patience must be a positive integer, not {patience}')
         self.patience = int(patience)
 
     def __call__(
@@ -137,7 +138,7 @@ class Patience(ExitCriterion):
 
 def _check_classes(criterion: ExitCriterion, logits: Tensor) -> None:
     if logits.shape[1] < 2:
-        raise ValueError(
+        raise ConfigError(
             f'{type(criterion).__name__} compares classes and needs at least 2, got '
             f'logits of shape {tuple(logits.shape)}'
         )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dynnet.utils.atomic import write_atomic
+from dynnet.utils.errors import ConfigError
 
 from .assign import check_thresholds
 
@@ -99,7 +100,7 @@ class ExitThresholds:
         fitting = [p for p in self.points if p.expected_cost <= budget]
         if not fitting:
             cheapest = min(p.expected_cost for p in self.points)
-            raise ValueError(
+            raise ConfigError(
                 f'no operating point costs as little as {budget:g} {self.cost_unit}: '
                 f'the cheapest stored one needs {cheapest:g}; solve the thresholds '
                 'anew for this budget'
@@ -117,12 +118,12 @@ class ExitThresholds:
             ValueError: Names what differs.
         """
         if num_exits != self.num_exits:
-            raise ValueError(
+            raise ConfigError(
                 f'the thresholds are for {self.num_exits} exits, the model has '
                 f'{num_exits}'
             )
         if _normalised(criterion) != _normalised(self.criterion):
-            raise ValueError(
+            raise ConfigError(
                 f'the thresholds were solved for the criterion {self.criterion}, the '
                 f'model uses {dict(criterion)}'
             )
@@ -157,7 +158,7 @@ class ExitThresholds:
         try:
             return _parse(data)
         except ValueError as e:
-            raise ValueError(f'{source}: {e}') from None
+            raise ConfigError(f'{source}: {e}') from None
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the JSON file; an existing one is replaced only by a complete one.
@@ -187,7 +188,7 @@ class ExitThresholds:
         try:
             data = json.loads(Path(path).read_text())
         except ValueError as e:
-            raise ValueError(f'{path}: not a JSON file: {e}') from None
+            raise ConfigError(f'{path}: not a JSON file: {e}') from None
         return cls.from_dict(data, source=str(path))
 
 
@@ -208,11 +209,11 @@ def check_costs(
     """
     array = np.asarray(costs, dtype=np.float64)
     if array.ndim != 1 or array.size == 0 or num_exits not in (None, array.size):
-        raise ValueError(
+        raise ConfigError(
             f'there must be one cost per exit ({num_exits}), got {array.size}'
         )
     if not (np.isfinite(array).all() and array[0] > 0 and (np.diff(array) >= 0).all()):
-        raise ValueError(
+        raise ConfigError(
             'exit costs are cumulative: positive and never falling, got '
             f'{array.tolist()}'
         )
@@ -235,12 +236,12 @@ def check_budget(
     unit = f' {unit}' if unit else ''
     # Every digit, so that the limit can be copied from the message.
     if not budget >= costs[0]:
-        raise ValueError(
+        raise ConfigError(
             f'budget {budget:.15g}{unit} is below the minimum {costs[0]:.15g}{unit}, '
             'the cost of the first exit'
         )
     if budget > costs[-1]:
-        raise ValueError(
+        raise ConfigError(
             f'budget {budget:.15g}{unit} is above the maximum {costs[-1]:.15g}{unit}, '
             'the cost of the last exit'
         )
@@ -248,22 +249,22 @@ def check_budget(
 
 def _parse(data: Any) -> ExitThresholds:
     if not isinstance(data, dict) or data.get('format') != FORMAT:
-        raise ValueError(f"not exit thresholds: the key 'format' must be {FORMAT!r}")
+        raise ConfigError(f"not exit thresholds: the key 'format' must be {FORMAT!r}")
     if data.get('version') != VERSION:
-        raise ValueError(
+        raise ConfigError(
             f"key 'version' is {data.get('version')!r}, this release reads {VERSION}"
         )
     criterion = _take(data, 'criterion', dict)
     if not isinstance(criterion.get('type'), str):
-        raise ValueError("key 'criterion' has no 'type'")
+        raise ConfigError("key 'criterion' has no 'type'")
     costs = [float(c) for c in _take(data, 'exit_costs', list, numbers=True)]
     try:
         check_costs(costs, _take(data, 'num_exits', int))
     except ValueError as e:
-        raise ValueError(f"key 'exit_costs': {e}") from None
+        raise ConfigError(f"key 'exit_costs': {e}") from None
     points = _take(data, 'points', list)
     if not points:
-        raise ValueError("key 'points' is empty")
+        raise ConfigError("key 'points' is empty")
     return ExitThresholds(
         criterion=criterion,
         exit_costs=costs,
@@ -277,7 +278,7 @@ def _parse(data: Any) -> ExitThresholds:
 
 def _parse_point(data: Any, key: str, num_exits: int) -> OperatingPoint:
     if not isinstance(data, dict):
-        raise ValueError(f'key {key!r} must be a dict, got {type(data).__name__}')
+        raise ConfigError(f'key {key!r} must be a dict, got {type(data).__name__}')
     try:
         raw = _take(data, 'thresholds', list, numbers=True, null=True)
         thresholds = check_thresholds(raw, num_exits).tolist()
@@ -288,14 +289,14 @@ def _parse_point(data: Any, key: str, num_exits: int) -> OperatingPoint:
         if len(
             _take({'exit_fractions': fractions}, 'exit_fractions', list, True)
         ) not in (0, num_exits):
-            raise ValueError(
+            raise ConfigError(
                 f"'exit_fractions' has {len(fractions)} entries, not {num_exits}"
             )
         point = OperatingPoint(
             **{**data, 'thresholds': thresholds, 'expected_cost': cost}
         )
     except (TypeError, ValueError) as e:
-        raise ValueError(f'key {key!r}: {e}') from None
+        raise ConfigError(f'key {key!r}: {e}') from None
     return point
 
 
@@ -305,12 +306,12 @@ def _take(
     value = data.get(key)
     if not isinstance(value, kind) or isinstance(value, bool):
         name = 'number' if isinstance(kind, tuple) else kind.__name__
-        raise ValueError(f'key {key!r} must be a {name}, got {value!r}')
+        raise ConfigError(f'key {key!r} must be a {name}, got {value!r}')
     if numbers:
         for i, item in enumerate(value):
             number = isinstance(item, (int, float)) and not isinstance(item, bool)
             if not (number or (null and item is None)):
-                raise ValueError(f'key {key!r}[{i}] must be a number, got {item!r}')
+                raise ConfigError(f'key {key!r}[{i}] must be a number, got {item!r}')
     return value
 
 

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from dynnet.registry import MODELS
+from dynnet.utils.errors import ConfigError
 
 from ..layers import ConvBNReLU
 
@@ -47,7 +48,7 @@ class ConvExit(nn.Module):
                     nn.init.kaiming_normal_(module.weight, mode='fan_out')
             nn.init.zeros_(self.linear.bias)
         elif init != 'torch':
-            raise ValueError(f"init={init!r}: choose 'torch' or 'he'")
+            raise ConfigError(f"init={init!r}: choose 'torch' or 'he'")
 
     def forward(self, x: Tensor) -> Tensor:
         """Map a feature (N, C, H, W) to logits (N, num_classes)."""

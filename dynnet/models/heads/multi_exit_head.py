@@ -7,6 +7,7 @@ from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
 from dynnet.registry import MODELS
+from dynnet.utils.errors import ConfigError
 
 
 @MODELS.register_module()
@@ -43,10 +44,10 @@ class MultiExitHead(BaseModule):
         num_exits = len(in_channels)
         exits = list(exit) if isinstance(exit, (list, tuple)) else [exit] * num_exits
         if len(exits) != num_exits:
-            raise ValueError(f'{len(exits)} exit configs for {num_exits} exits')
+            raise ConfigError(f'{len(exits)} exit configs for {num_exits} exits')
         weights = [1.0] * num_exits if loss_weights is None else list(loss_weights)
         if len(weights) != num_exits:
-            raise ValueError(f'{len(weights)} loss_weights for {num_exits} exits')
+            raise ConfigError(f'{len(weights)} loss_weights for {num_exits} exits')
         self.num_classes = num_classes
         self.loss_weights = weights
         self.topk = (topk,) if isinstance(topk, int) else tuple(topk)
@@ -101,7 +102,7 @@ def gather_target(data_samples: list, num_classes: int) -> Tensor:
             label = int(sample.gt_label)
             if not 0 <= label < num_classes:
                 where = sample.get('img_path') or f'sample {sample.get("sample_idx")}'
-                raise ValueError(
+                raise ConfigError(
                     f'{where}: label {label} is outside of the {num_classes} classes'
                 )
     return target

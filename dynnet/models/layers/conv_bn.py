@@ -56,7 +56,7 @@ def spatial(
 
 
 class _FoldedUnit(nn.Module):
-    """Convolutions with BN, folded in inference. ``net`` holds conv, BN, ReLU triples."""
+    """Conv, BN, ReLU triples in ``net``; in inference the BNs are folded."""
 
     def __init__(self, *modules: nn.Module) -> None:
         super().__init__()

@@ -1,0 +1,20 @@
+"""Convert a published RANet checkpoint, strictly: every key has to find its place.
+
+Example:
+    python tools/model_converters/ranet_to_dynnet.py model_best.pth.tar ranet.pth \
+        --config configs/ranet/CONFIG.py
+"""
+
+import sys
+
+from dynnet.utils.cli import run_main
+from dynnet.utils.conversion import early_exit_keys, run_converter
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the tool."""
+    run_converter(__doc__.splitlines()[0], early_exit_keys, argv)
+
+
+if __name__ == '__main__':
+    sys.exit(run_main(main))
