@@ -133,7 +133,8 @@ def test_builds_and_costs(names):
     name = min(names, key=len)
     cfg = load(name)
     # Shapes are all that counting needs: on 'meta' the ImageNet nets take no memory.
-    model = build_model(cfg, device='meta')
+    # (A StagedBackbone compares real outputs while it is built.)
+    model = build_model(cfg, device='cpu' if 'early_exit/' in name else 'meta')
     costs = count_exit_costs(model, input_shape(cfg))
     assert costs.uncounted == []
     assert len(costs.macs) == model.num_exits > 1
