@@ -271,7 +271,7 @@ def run_with_progress(command: list, env: dict[str, str]) -> None:
             tail.append(line)
             if counter := re.match(r'\s*\[(\d+)/(\d+)\]', line):
                 done, total = map(int, counter.groups())
-                if sys.stdout.isatty() or done % 10 == 0 or done == total:
+                if sys.stdout.isatty() or done % 5 == 0 or done == total:
                     end = '\r' if sys.stdout.isatty() and done < total else '\n'
                     print(f'[setup] compiled {done}/{total}', end=end, flush=True)
     if process.returncode:
