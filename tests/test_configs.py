@@ -204,6 +204,15 @@ def test_short_schedule_ends_at_zero(name):
     assert cosine.convert_to_iter_based and not warm_up.by_epoch
 
 
+@pytest.mark.parametrize('name', CONFIGS[:1] + CONFIGS[-1:])
+def test_log_shows_each_validation_as_it_is(name):
+    pattern = load(name).log_processor.mean_pattern
+    for key in ('loss', 'loss_exit1', 'time', 'data_time', 'grad_norm'):
+        assert re.search(pattern, key), key
+    for key in ('anytime/exit1_top1', 'anytime/mean_top1', 'budgeted/p10_macs', 'lr'):
+        assert not re.search(pattern, key), key
+
+
 # --- data: made, in the official layouts
 
 

@@ -9,3 +9,7 @@ test_evaluator = [
     dict(type='dynnet.CostMetric'),
 ]
 test_cfg = dict(type='dynnet.EarlyExitTestLoop')
+
+# mmengine's log shows running means of everything whose name contains 'time', which
+# would include 'anytime/...': only seconds, losses and gradient norms are meant.
+log_processor = dict(mean_pattern=r'(loss|(^|_)time$|grad_norm)')
