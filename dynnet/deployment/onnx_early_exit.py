@@ -48,8 +48,12 @@ class OnnxEarlyExit:
         providers: Sequence[str] = ('CPUExecutionProvider',),
         num_threads: int | None = None,
     ) -> None:
-        import onnxruntime
-
+        try:
+            import onnxruntime
+        except ImportError:
+            raise ImportError(
+                'running ONNX graphs needs onnxruntime: pip install onnxruntime'
+            ) from None
         manifest = _read_manifest(Path(folder) / MANIFEST)
         self.segments: list[dict[str, Any]] = manifest['segments']
         self.num_exits = len(self.segments)

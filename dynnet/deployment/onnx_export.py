@@ -206,8 +206,10 @@ def _export(
     Returns:
         Graph and names of its inputs, per segment.
     """
-    import onnx
-
+    try:
+        import onnx
+    except ImportError:
+        raise ImportError('exporting to ONNX needs onnx: pip install onnx') from None
     graphs, read_later = [], set()
     for segment in reversed(segments):
         segment.kept = [

@@ -1,4 +1,5 @@
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -272,6 +273,16 @@ def test_manifest(tmp_path):
     for path in tmp_path.iterdir():
         assert str(tmp_path).encode() not in path.read_bytes()
         assert b'dynnet/models' not in path.read_bytes()
+
+
+def test_missing_packages_are_named(export, tmp_path, monkeypatch):
+    model, folder, _ = export('msdnet')
+    monkeypatch.setitem(sys.modules, 'onnxruntime', None)
+    with pytest.raises(ImportError, match='needs onnxruntime: pip install'):
+        OnnxEarlyExit(folder, [0.5, 0.5, 0.5])
+    monkeypatch.setitem(sys.modules, 'onnx', None)
+    with pytest.raises(ImportError, match='needs onnx: pip install'):
+        export_exits(model, tmp_path, SHAPE)
 
 
 def test_wrong_use(tmp_path):
