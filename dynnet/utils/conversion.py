@@ -14,7 +14,7 @@ from torch import Tensor
 from dynnet.registry import MODELS
 
 from .checkpoint import save_checkpoint
-from .errors import CheckpointError
+from .errors import CheckpointError, ConfigError
 
 State = Mapping[str, Tensor]
 
@@ -128,8 +128,11 @@ def convert_checkpoint(
 
     Raises:
         CheckpointError: the file cannot be opened or does not fit the config.
+        ConfigError: there is no such config.
     """
     content = read_published(source)
+    if not Path(config).is_file():
+        raise ConfigError(f'config file {config} does not exist')
     cfg = Config.fromfile(config)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     expected = MODELS.build(cfg.model).state_dict()

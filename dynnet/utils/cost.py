@@ -80,7 +80,11 @@ RULES: tuple[tuple[tuple, Callable[[nn.Module, Tensor, Tensor], Count]], ...] = 
 
 
 class _Counter:
-    """Forward hooks on all leaf modules of a model."""
+    """Forward hooks on the leaf modules of a model and on those that own parameters.
+
+    The latter compute something themselves: nn.MultiheadAttention has a child that it
+    never calls.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self.macs = self.flops = self.params = 0
@@ -88,7 +92,8 @@ class _Counter:
         self._seen: set = set()
         self._handles = []
         for name, module in model.named_modules():
-            if next(module.children(), None) is None:
+            is_leaf = next(module.children(), None) is None
+            if is_leaf or module._parameters:
                 hook = self._hook(name)
                 self._handles.append(module.register_forward_hook(hook))
 
@@ -96,7 +101,7 @@ class _Counter:
         def hook(module: nn.Module, inputs: tuple, output: Tensor) -> None:
             if id(module) not in self._seen:
                 self._seen.add(id(module))
-                self.params += sum(p.numel() for p in module.parameters())
+                self.params += sum(p.numel() for p in module.parameters(recurse=False))
             for kinds, rule in RULES:
                 if isinstance(module, kinds):
                     macs, flops = rule(module, inputs[0], output)
@@ -124,7 +129,7 @@ def count_exit_costs(model: nn.Module, input_shape: tuple[int, int, int]) -> Exi
         The costs per picture.
     """
     costs = ExitCosts(input_shape=tuple(input_shape))
-    was_training = model.training
+    modes = {module: module.training for module in model.modules()}
     like = next(model.parameters())
     x = torch.zeros(1, *input_shape, dtype=like.dtype, device=like.device)
     counter = _Counter(model)
@@ -141,6 +146,7 @@ def count_exit_costs(model: nn.Module, input_shape: tuple[int, int, int]) -> Exi
                 costs.head_macs.append(float(counter.macs - before))
     finally:
         counter.close()
-        model.train(was_training)
+        for module, mode in modes.items():  # parts may have modes of their own
+            module.training = mode
     costs.uncounted = list(counter.uncounted)
     return costs

@@ -83,20 +83,22 @@ class FoldCache:
         """Return the folded pair, as ``prepare`` laid it out when it was built."""
         # Runs before every convolution of a net: plain code, not loops.
         c, b, s = conv._parameters, bn._parameters, bn._buffers
-        w, wb, g, gb = c['weight'], c['bias'], b['weight'], b['bias']
-        mean, var = s['running_mean'], s['running_var']
         try:
+            w, wb, g, gb = c['weight'], c['bias'], b['weight'], b['bias']
+            mean, var = s['running_mean'], s['running_var']
             versions = w._version + mean._version + var._version
             if wb is not None:
                 versions += wb._version
             if g is not None:
                 versions += g._version + gb._version
-        except RuntimeError:  # inference tensors count no versions: never reuse
-            versions = -1
+        except (KeyError, RuntimeError):
+            # A parametrised or pruned weight is computed anew each time; inference
+            # tensors count no versions. Never reuse.
+            value = fold_conv_bn(conv, bn)
+            return prepare(value) if prepare else value
         known = self._sources
         if (
-            versions < 0
-            or versions != self._versions
+            versions != self._versions
             or known[0] is not w
             or known[1] is not wb
             or known[2] is not g

@@ -24,10 +24,12 @@ class MultiExitBackbone(BaseModule):
     Attributes:
         num_exits (int): Number of exits E.
         exit_channels (tuple[int]): Channels of the feature at each exit.
+        exit_index (int | None): The exit (from 0) that a cut net was cut at.
     """
 
     num_exits: int
     exit_channels: tuple[int, ...]
+    exit_index: int | None = None
 
     def init_state(self, x: Tensor) -> Any:
         """Start on a batch (N, 3, H, W); runs what all exits share: the stem."""
@@ -59,7 +61,7 @@ class MultiExitBackbone(BaseModule):
         A backbone cut at ``exit_index`` returns that exit's alone.
         """
         feats = tuple(self.iter_exits(x))
-        return feats[-1:] if getattr(self, 'exit_index', None) is not None else feats
+        return feats if self.exit_index is None else feats[-1:]
 
 
 def check_exit_index(exit_index: int | None, num_exits: int) -> int:

@@ -10,7 +10,7 @@ from dynnet.registry import MODELS
 from dynnet.utils.errors import ConfigError
 from dynnet.utils.folding import can_fold
 
-from ..layers import Bottleneck, ChannelStack, ConvBNReLU
+from ..layers import Bottleneck, ChannelStack, ConvBNReLU, SharedPointwise
 from .base import MultiExitBackbone, check_exit_index
 from .stem import build_stem
 
@@ -32,6 +32,7 @@ class MSDLayer(nn.Module):
         channels: Channels of the input per scale that comes in, fine first.
         growth: Channels added per scale that goes out, fine first.
         factors: Bottleneck factor per scale that comes in (None: no bottleneck).
+        idle: How many of the finest scales that go out nobody reads: left as they are.
 
     The finest scales that come in beyond those that go out are dropped; a scale that
     goes out adds half of its growth from the next finer one, where there is one.
@@ -42,14 +43,20 @@ class MSDLayer(nn.Module):
         channels: Sequence[int],
         growth: Sequence[int],
         factors: Sequence[int | None],
+        idle: int = 0,
     ) -> None:
         super().__init__()
         self.growth = tuple(growth)
         self.dropped = len(channels) - len(growth)
+        self.idle = idle
+        self.bottleneck = factors[0] is not None
+        self._shared = [SharedPointwise() for _ in growth]
         self.layers = nn.ModuleList()
         for i, g in enumerate(growth):
             s = i + self.dropped  # position among the scales that come in
-            if s == 0:
+            if i < idle:
+                unit = nn.Identity()
+            elif s == 0:
                 unit = _ScaleUnit(Bottleneck(channels[0], g, factors[0]))
             else:
                 unit = _ScaleUnit(
@@ -61,21 +68,41 @@ class MSDLayer(nn.Module):
     def forward(self, stacks: list[ChannelStack]) -> list[ChannelStack]:
         """Extend the stacks in place; return those of the scales that go out."""
         inputs = [stack.prefix() for stack in stacks]
-        folded = can_fold(self, inputs[0])
         kept = stacks[self.dropped :]
+        if can_fold(self, inputs[0]):
+            self._infer(inputs, kept)
+            return kept
         for i, (unit, stack) in enumerate(zip(self.layers, kept)):
+            if i < self.idle:
+                continue
             s = i + self.dropped
-            if hasattr(unit, 'conv_down'):
-                _extend(stack, unit.conv_down, inputs[s - 1], folded)
-            _extend(stack, unit.conv_normal, inputs[s], folded)
+            if s > 0:
+                stack.append(unit.conv_down(inputs[s - 1]))
+            stack.append(unit.conv_normal(inputs[s]))
         return kept
 
-
-def _extend(stack: ChannelStack, unit: nn.Module, x: Tensor, folded: bool) -> None:
-    if folded:
-        stack.append_relu(unit.infer(x))
-    else:
-        stack.append(unit(x))
+    def _infer(self, inputs: list[Tensor], kept: list[ChannelStack]) -> None:
+        down = None  # what the next coarser scale adds from this one
+        for s, x in enumerate(inputs):
+            i, down_here = s - self.dropped, down
+            normal = self.layers[i].conv_normal if i >= self.idle else None
+            coarser = self.layers[i + 1] if i + 1 < len(self.layers) else None
+            down = None
+            if coarser is not None and i + 1 >= self.idle:
+                down = coarser.conv_down
+            here = None
+            if normal is not None and down is not None and self.bottleneck:
+                both = self._shared[i](normal, down, x)
+                if both is not None:
+                    here = normal.infer_from(both[0])
+                    down = down.infer_from(both[1])
+            if here is None:
+                here = None if normal is None else normal.infer(x)
+                down = None if down is None else down.infer(x)
+            if down_here is not None:
+                kept[i].append_relu(down_here)
+            if here is not None:
+                kept[i].append_relu(here)
 
 
 class MSDTransition(nn.Module):
@@ -84,13 +111,17 @@ class MSDTransition(nn.Module):
     Args:
         in_channels: Channels per scale, fine first.
         out_channels: Channels per scale it leaves.
+        idle: How many of the finest scales nobody reads: left as they are.
     """
 
-    def __init__(self, in_channels: Sequence[int], out_channels: Sequence[int]) -> None:
+    def __init__(
+        self, in_channels: Sequence[int], out_channels: Sequence[int], idle: int = 0
+    ) -> None:
         super().__init__()
-        self.channels = tuple(out_channels)
+        self.channels = (*in_channels[:idle], *out_channels[idle:])
         self.m = nn.ModuleList(
-            ConvBNReLU(i, o, 1) for i, o in zip(in_channels, out_channels)
+            nn.Identity() if s < idle else ConvBNReLU(i, o, 1)
+            for s, (i, o) in enumerate(zip(in_channels, out_channels))
         )
 
     def forward(self, stacks: list[ChannelStack]) -> list[Tensor]:
@@ -169,7 +200,7 @@ class MSDNet(MultiExitBackbone):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if len(growth_factor) != len(bottleneck_factor):
+        if not growth_factor or len(growth_factor) != len(bottleneck_factor):
             raise ConfigError(
                 'growth_factor and bottleneck_factor need one value per scale, got '
                 f'{tuple(growth_factor)} and {tuple(bottleneck_factor)}'
@@ -189,6 +220,7 @@ class MSDNet(MultiExitBackbone):
             )
         factors = [f if bottleneck else None for f in bottleneck_factor]
 
+        built = sum(depths[: self.num_exits])
         width, layer = base_channels, 0
         channels = [width * f for f in growth_factor]
         self.blocks = nn.ModuleList()
@@ -202,13 +234,16 @@ class MSDNet(MultiExitBackbone):
                 into, out = scales_of_layer(layer, total, scales, prune)
                 left = growth_factor[scales - out :]
                 growth = [growth_rate * f for f in left]
-                block.append(MSDLayer(channels, growth, factors[scales - into :]))
+                # A cut net's exit reads the coarsest scale alone, of the last layer;
+                # each layer before it has to serve one scale more.
+                idle = 0 if exit_index is None else max(0, out - built + layer - 1)
+                block.append(MSDLayer(channels, growth, factors[scales - into :], idle))
                 width += growth_rate
                 channels = [width * f for f in left]
                 if reduction > 0 and has_transition(layer, total, scales, prune):
                     width = math.floor(width * reduction)
                     reduced = [width * f for f in left]
-                    block.append(MSDTransition(channels, reduced))
+                    block.append(MSDTransition(channels, reduced, idle))
                     channels = reduced
             self.blocks.append(block)
             exit_channels.append(channels[-1])

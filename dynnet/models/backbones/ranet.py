@@ -219,6 +219,11 @@ class RANet(MultiExitBackbone):
         super().__init__(init_cfg)
         _check(growth_factor, bottleneck_factor, scale_list, step, step_mode)
         subs = len(scale_list)
+        if num_blocks < 1 or (subs > 1 and block_step < 1):
+            raise ConfigError(
+                f'num_blocks={num_blocks}, block_step={block_step}: the first '
+                'sub-network needs a block, every further one at least one more'
+            )
         blocks = [num_blocks + s * block_step for s in range(subs)]
         self.exit_index = exit_index
         self.num_exits = check_exit_index(exit_index, blocks[-1])

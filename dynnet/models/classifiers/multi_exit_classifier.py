@@ -12,6 +12,7 @@ from dynnet.registry import MODELS
 from dynnet.utils.cost import ExitCosts, count_exit_costs
 from dynnet.utils.errors import ConfigError
 
+from ..backbones import MultiExitBackbone
 from ..exits import ExitThresholds, assign_exits, build_criterion
 from ..exits.assign import check_thresholds
 from .early_exit import run_early_exit, run_to_exit
@@ -55,6 +56,16 @@ class MultiExitClassifier(ImageClassifier):
         init_cfg: dict | None = None,
     ) -> None:
         backbone = MODELS.build(backbone)
+        if not isinstance(backbone, MultiExitBackbone):
+            raise ConfigError(
+                f'{type(backbone).__name__} has one exit: put it into a '
+                'dynnet.StagedBackbone'
+            )
+        if backbone.exit_index is not None:
+            raise ConfigError(
+                f'backbone.exit_index={backbone.exit_index} leaves one exit: for a '
+                'plain classifier see tools/model_converters/freeze_exit.py'
+            )
         if isinstance(head, dict):
             head = dict(head)
             head.setdefault('in_channels', backbone.exit_channels)

@@ -68,7 +68,7 @@ class MultiExitHead(BaseModule):
 
     def forward(self, feats: Sequence[Tensor]) -> list[Tensor]:
         """Map the features of all exits to logits (N, C) each."""
-        return [branch(feat) for branch, feat in zip(self.exits, feats)]
+        return [branch(feat) for branch, feat in zip(self.exits, feats, strict=True)]
 
     def loss(self, feats: Sequence[Tensor], data_samples: list) -> dict[str, Tensor]:
         """Return ``{'loss_exit1': ..., 'loss_exit2': ...}``; mmengine sums them.
@@ -98,10 +98,11 @@ def gather_target(data_samples: list, num_classes: int) -> Tensor:
         return torch.stack([sample.gt_score for sample in data_samples])
     target = torch.cat([sample.gt_label for sample in data_samples])
     if target.numel() and not 0 <= int(target.min()) <= int(target.max()) < num_classes:
-        for sample in data_samples:
+        for i, sample in enumerate(data_samples):
             label = int(sample.gt_label)
             if not 0 <= label < num_classes:
-                where = sample.get('img_path') or f'sample {sample.get("sample_idx")}'
+                number = sample.get('sample_idx', f'{i} of the batch')
+                where = sample.get('img_path') or f'sample {number}'
                 raise ConfigError(
                     f'{where}: label {label} is outside of the {num_classes} classes'
                 )
