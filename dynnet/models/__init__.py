@@ -7,7 +7,8 @@ from . import backbones, exits, heads, layers
 
 if is_available('mmpretrain'):
     from . import classifiers  # noqa: F401
+    from .heads import single_exit_head  # noqa: F401
 else:
-    register_missing(MODELS, ['MultiExitClassifier'], 'mmpretrain')
+    register_missing(MODELS, ['MultiExitClassifier', 'SingleExitHead'], 'mmpretrain')
 
 __all__ = ['backbones', 'exits', 'heads', 'layers']

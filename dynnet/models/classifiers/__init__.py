@@ -1,6 +1,13 @@
 """Classifiers; they need mmpretrain."""
 
 from .early_exit import run_early_exit, run_to_exit
+from .freeze_exit import freeze_exit_config, freeze_exit_state
 from .multi_exit_classifier import MultiExitClassifier
 
-__all__ = ['MultiExitClassifier', 'run_early_exit', 'run_to_exit']
+__all__ = [
+    'MultiExitClassifier',
+    'freeze_exit_config',
+    'freeze_exit_state',
+    'run_early_exit',
+    'run_to_exit',
+]
