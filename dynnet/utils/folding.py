@@ -48,7 +48,6 @@ def can_fold(module: nn.Module, x: Tensor) -> bool:
         or torch.is_autocast_enabled(x.device.type)
         or torch.compiler.is_compiling()
         or torch.jit.is_tracing()
-        or torch.onnx.is_in_onnx_export()
     )
 
 
@@ -56,9 +55,10 @@ class FoldCache:
     """Folded weights of one (convolution, BN) pair, rebuilt when a source changes.
 
     A change is seen by the identity and the version counter of every source tensor.
-    Only a write through ``tensor.data`` leaves the counter alone (an EMA hook swaps
-    weights so), therefore the owner also calls :meth:`clear` when its mode is set:
-    every evaluation begins with ``model.eval()``.
+    Two kinds of writes leave the counter alone, therefore the owner also calls
+    :meth:`clear`: through ``tensor.data`` (an EMA hook swaps weights so), hence when
+    its mode is set, as every evaluation begins with ``model.eval()``; and by a fused
+    optimizer, hence when it runs with gradients on.
 
     Copies and pickles start empty: version counters do not travel.
     """

@@ -22,6 +22,18 @@ from statistics import median, quantiles
 import torch
 
 Call = Callable[[], object]
+Clock = Callable[[], float]
+
+
+class SelfTimed:
+    """A part that is timed in pieces: the time between them does not count.
+
+    Args:
+        run: Called with a clock; returns the seconds that count.
+    """
+
+    def __init__(self, run: Callable[[Clock], float]) -> None:
+        self.run = run
 
 
 @dataclass
@@ -31,8 +43,8 @@ class Case:
     Attributes:
         id: Name of the row.
         batch: Batch size.
-        candidate: Runs the candidate once.
-        baseline: Runs the baseline once.
+        candidate: Runs the candidate once, or is :class:`SelfTimed`.
+        baseline: Runs the baseline once, or is :class:`SelfTimed`.
         baseline_name: What the baseline is, in words.
         bar: Upper limit of the ratio, or None.
         extra: More fields of the row (format, bn_folded, ...).
@@ -41,16 +53,16 @@ class Case:
 
     id: str
     batch: int
-    candidate: Call
-    baseline: Call
+    candidate: Call | SelfTimed
+    baseline: Call | SelfTimed
     baseline_name: str
     bar: float | None = None
     extra: dict = field(default_factory=dict)
     repeats: int | None = None
 
 
-def parse_args(description: str, argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the options that all benchmarks share."""
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """Return a parser with the options that all benchmarks share."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument('--out', required=True, help='JSON file to write')
     parser.add_argument(
@@ -58,7 +70,7 @@ def parse_args(description: str, argv: list[str] | None = None) -> argparse.Name
     )
     parser.add_argument('--threads', type=int, default=2, help='threads of wall times')
     parser.add_argument('--only', help='only the rows whose id contains this')
-    return parser.parse_args(argv)
+    return parser
 
 
 def measure(case: Case, rounds: int, threads: int) -> dict:
@@ -90,16 +102,14 @@ def measure(case: Case, rounds: int, threads: int) -> dict:
 
 
 def _rounds(
-    case: Case, rounds: int, threads: int, clock: Callable[[], float]
+    case: Case, rounds: int, threads: int, clock: Clock
 ) -> tuple[list[tuple[float, float]], list[float]]:
     """Return per-round times of (candidate, baseline) and baseline-to-itself ratios."""
     torch.set_num_threads(threads)
     for call in (case.candidate, case.baseline):
-        call()
-        call()
-    start = time.perf_counter()
-    case.baseline()
-    repeats = case.repeats or max(1, round(0.05 / (time.perf_counter() - start)))
+        _time(call, 2, clock)
+    seconds = _time(case.baseline, 1, time.perf_counter)
+    repeats = case.repeats or max(1, round(0.05 / seconds))
     pairs, selves = [], []
     for _ in range(rounds):
         a = _time(case.candidate, repeats, clock)
@@ -110,7 +120,9 @@ def _rounds(
     return pairs, selves
 
 
-def _time(call: Call, repeats: int, clock: Callable[[], float]) -> float:
+def _time(call: Call | SelfTimed, repeats: int, clock: Clock) -> float:
+    if isinstance(call, SelfTimed):
+        return sum(call.run(clock) for _ in range(repeats)) / repeats
     start = clock()
     for _ in range(repeats):
         call()

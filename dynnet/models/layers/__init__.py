@@ -1,4 +1,4 @@
 from .channel_stack import ChannelStack
-from .conv_bn import Bottleneck, ConvBNReLU
+from .conv_bn import Bottleneck, ConvBNReLU, SharedPointwise
 
-__all__ = ['Bottleneck', 'ChannelStack', 'ConvBNReLU']
+__all__ = ['Bottleneck', 'ChannelStack', 'ConvBNReLU', 'SharedPointwise']

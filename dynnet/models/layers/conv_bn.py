@@ -66,13 +66,19 @@ class _FoldedUnit(nn.Module):
         self._folds = [FoldCache() for _ in range(len(self.net) // 3)]
 
     def train(self, mode: bool = True) -> '_FoldedUnit':
+        self._clear()
+        return super().train(mode)
+
+    def _clear(self) -> None:
         for fold in self._folds:
             fold.clear()
-        return super().train(mode)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in, H, W) to (N, out, H', W')."""
-        return self.infer(x).relu_() if can_fold(self, x) else self.net(x)
+        if can_fold(self, x):
+            return self.infer(x).relu_()
+        self._clear()  # with gradients on, an optimizer may be about to step
+        return self.net(x)
 
     def infer(self, x: Tensor) -> Tensor:
         """The output before the last ReLU, by folded weights; no gradient flows."""
