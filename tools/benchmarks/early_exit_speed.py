@@ -21,6 +21,7 @@ import torch
 from harness import Case, Clock, SelfTimed, make_parser, run
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 from straightforward import run_straightforward
 from torch import Tensor, nn
 
@@ -283,13 +284,12 @@ def exit_cases(name: str, model: nn.Module, batch: int) -> list[Case]:
 
 def trained_cases(config: str, checkpoint: str, thresholds: str) -> list[Case]:
     """A trained net on its test pictures at the operating points of its file."""
-    from dynnet.apis import load_test_pictures
-
     cfg = Config.fromfile(config)
     model = MODELS.build(cfg.model).eval()
     load_weights(model, checkpoint)
     solved = ExitThresholds.load(thresholds)
-    x = load_test_pictures(cfg, model, 256)
+    loader = Runner.build_dataloader(cfg.test_dataloader, seed=0)
+    x = model.data_preprocessor(next(iter(loader)))['inputs'][:256]
     cases = []
     for budget in np.linspace(solved.exit_costs[0], solved.exit_costs[-1], 6)[1:]:
         try:

@@ -147,11 +147,16 @@ class MultiExitClassifier(ImageClassifier):
             elif len(thresholds.points) == 1:
                 point = thresholds.points[0]
             else:
+                costs = [p.expected_cost for p in thresholds.points]
                 raise ConfigError(
-                    f'{len(thresholds.points)} operating points to choose from: give a '
-                    f'budget in {thresholds.cost_unit}'
+                    f'{len(costs)} operating points to choose from: give a budget from '
+                    f'{min(costs):.10g} to {max(costs):.10g} {thresholds.cost_unit}'
                 )
             thresholds = point.thresholds
+        elif budget is not None:
+            raise ConfigError(
+                'a budget chooses among solved thresholds, not from a list'
+            )
         self.thresholds = check_thresholds(thresholds, self.num_exits).tolist()
 
     @property
@@ -200,7 +205,8 @@ class MultiExitClassifier(ImageClassifier):
             logits = run_to_exit(self.backbone, self.head, self._fixed_exit, inputs)
             exit_index = torch.full((len(inputs),), self._fixed_exit)
             if self.costs is not None:
-                fields['cost'] = torch.full((len(inputs), 1), self._fixed_exit_cost())
+                cost = torch.tensor([self._fixed_exit_cost()], dtype=torch.float64)
+                fields['cost'] = cost.expand(len(inputs), 1)
         elif self.mode == 'execute':
             logits, exit_index = self._execute(inputs)
             if self.costs is not None:
