@@ -362,7 +362,7 @@ def pictures(dataset) -> set:
 
 
 def test_fashion_mnist_test_transform_pads_evenly(made_data):
-    cfg = load('ranet/ranet-small_1xb64-3e_fashion-mnist.py')
+    cfg = load('ranet/ranet-small_1xb64-2e_fashion-mnist.py')
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     picture = dataset[0]['inputs'][0]
     raw = torch.from_numpy(np.array(dataset.get_data_info(0)['img']))

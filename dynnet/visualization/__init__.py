@@ -1,1 +1,12 @@
-"""Pictures of what dynamic networks do."""
+"""Pictures of what dynamic networks do. matplotlib is imported when one is drawn."""
+
+from .budget_curve import EarlyExitRun, plot_budget_curve
+from .exit_gallery import GalleryPicture, choose_pictures, plot_exit_gallery
+
+__all__ = [
+    'EarlyExitRun',
+    'GalleryPicture',
+    'choose_pictures',
+    'plot_budget_curve',
+    'plot_exit_gallery',
+]

@@ -2,7 +2,7 @@
 _base_ = [
     '../_base_/models/ranet_small.py',
     '../_base_/datasets/fashion_mnist.py',
-    '../_base_/schedules/sgd_cosine_3e.py',
+    '../_base_/schedules/sgd_cosine_2e.py',
     '../_base_/evaluation/early_exit.py',
     '../_base_/default_runtime.py',
 ]

@@ -1,6 +1,6 @@
 # For small nets: SGD, a linear warm-up over 200 iterations, then a cosine to zero, both
 # by iteration.
-max_epochs = 3
+max_epochs = 2
 
 optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-4)
