@@ -69,7 +69,14 @@ class StagedBackbone(MultiExitBackbone):
     def _probe(self, x: Tensor) -> tuple[int, ...]:
         was_training = self.training
         self.eval()
-        ours, theirs = self(x), self.backbone(x)
+        theirs = self.backbone(x)
+        try:
+            ours = self(x)
+        except (AttributeError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(
+                f'stages={self.stages} do not run one after the other: {reason}'
+            ) from None
         self.train(was_training)
         same = len(ours) == len(theirs) and all(map(torch.equal, ours, theirs))
         if not same:
