@@ -1,5 +1,7 @@
 """Every config is what its name says, builds, and costs what the papers say."""
 
+import copy
+import functools
 import pickle
 import re
 from pathlib import Path
@@ -8,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import yaml
 
 pytest.importorskip('mmpretrain')
 
@@ -85,6 +88,12 @@ def load(name: str) -> Config:
     return Config.fromfile(str(ROOT / name))
 
 
+@functools.cache
+def read(name: str) -> Config:
+    """A config that nobody changes: reading all of them anew would take a minute."""
+    return load(name)
+
+
 def parse_name(name: str) -> re.Match | None:
     """{model}_{setting}_{gpus}xb{batch}-{epochs}e_{data}.py"""
     pattern = (
@@ -97,9 +106,8 @@ def parse_name(name: str) -> re.Match | None:
 
 def build_model(cfg: Config, device: str = 'cpu') -> torch.nn.Module:
     with torch.device(device):
-        return MODELS.build(
-            dict(cfg.model, data_preprocessor=cfg.data_preprocessor)
-        ).eval()
+        model = dict(cfg.model, data_preprocessor=cfg.data_preprocessor)
+        return MODELS.build(copy.deepcopy(model)).eval()
 
 
 def input_shape(cfg: Config) -> tuple[int, int, int]:
@@ -124,14 +132,14 @@ def same_model(names: list[str]) -> list[list[str]]:
     """Group the configs by model: those of a hold-out build what the others build."""
     groups = {}
     for name in names:
-        groups.setdefault(repr(load(name).model), []).append(name)
+        groups.setdefault(repr(read(name).model), []).append(name)
     return list(groups.values())
 
 
 @pytest.mark.parametrize('names', same_model(CONFIGS), ids=lambda names: names[0])
 def test_builds_and_costs(names):
     name = min(names, key=len)
-    cfg = load(name)
+    cfg = read(name)
     # Shapes are all that counting needs: on 'meta' the ImageNet nets take no memory.
     # (A StagedBackbone compares real outputs while it is built.)
     model = build_model(cfg, device='cpu' if 'early_exit/' in name else 'meta')
@@ -146,11 +154,36 @@ def test_builds_and_costs(names):
         total = sum(p.numel() for p in model.parameters())
         assert round(total / 1e6, 3) == published[1]
         assert costs.params[-1] == total
+    for listed in (metafile_entry(name) for name in names):
+        assert listed['Metadata'] == {
+            'FLOPs': int(costs.macs[-1]),  # mm's word for multiply-accumulates
+            'Parameters': costs.params[-1],
+        }
+
+
+def metafile_entry(name: str) -> dict:
+    """What the folder's metafile says about a config."""
+    metafile = yaml.safe_load((ROOT / name).with_name('metafile.yml').read_text())
+    entries = [m for m in metafile['Models'] if m['Config'] == f'configs/{name}']
+    assert len(entries) == 1 and entries[0]['Name'] == Path(name).stem
+    assert entries[0]['In Collection'] == metafile['Collections'][0]['Name']
+    return entries[0]
+
+
+def test_model_index_lists_all_metafiles():
+    project = ROOT.parent
+    index = yaml.safe_load((project / 'model-index.yml').read_text())
+    metafiles = sorted(str(p.relative_to(project)) for p in ROOT.glob('*/metafile.yml'))
+    assert sorted(index['Import']) == metafiles
+    for path in metafiles:
+        content = yaml.safe_load((project / path).read_text())
+        assert all((project / m['Config']).is_file() for m in content['Models'])
+        assert all((project / c['README']).is_file() for c in content['Collections'])
 
 
 @pytest.mark.parametrize('name', CONFIGS)
 def test_name_says_what_it_is(name):
-    cfg = load(name)
+    cfg = read(name)
     match = parse_name(name)
     if match is None:
         assert name == 'ranet/ranet-small_custom-folder.py'
@@ -174,7 +207,7 @@ def test_name_says_what_it_is(name):
 
 @pytest.mark.parametrize('name', [n for n in CONFIGS if '300e' in n or '90e' in n])
 def test_papers_recipe(name):
-    cfg = load(name)
+    cfg = read(name)
     assert cfg.optim_wrapper.optimizer == dict(
         type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-4
     )
@@ -198,7 +231,7 @@ def test_papers_recipe(name):
 
 @pytest.mark.parametrize('name', [n for n in CONFIGS if 'small' in n])
 def test_short_schedule_ends_at_zero(name):
-    cfg = load(name)
+    cfg = read(name)
     warm_up, cosine = cfg.param_scheduler
     assert cosine.T_max == cosine.end == cfg.train_cfg.max_epochs
     assert cosine.convert_to_iter_based and not warm_up.by_epoch
@@ -206,7 +239,7 @@ def test_short_schedule_ends_at_zero(name):
 
 @pytest.mark.parametrize('name', CONFIGS[:1] + CONFIGS[-1:])
 def test_log_shows_each_validation_as_it_is(name):
-    pattern = load(name).log_processor.mean_pattern
+    pattern = read(name).log_processor.mean_pattern
     for key in ('loss', 'loss_exit1', 'time', 'data_time', 'grad_norm'):
         assert re.search(pattern, key), key
     for key in ('anytime/exit1_top1', 'anytime/mean_top1', 'budgeted/p10_macs', 'lr'):

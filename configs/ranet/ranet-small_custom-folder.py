@@ -9,7 +9,7 @@ _base_ = [
 
 model = dict(
     # Pictures of 128x128 come out of this stem at 32x32.
-    backbone=dict(stem='imagenet', base_channels=16),
+    backbone=dict(stem='imagenet'),
     head=dict(num_classes=2),  # set it to the number of your class folders
 )
 test_cfg = dict(calib_dataloader={{_base_.calib_dataloader}})
