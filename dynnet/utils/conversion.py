@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
+from mmengine.registry import DefaultScope
 from torch import Tensor
 
 from dynnet.registry import MODELS
@@ -128,14 +128,16 @@ def convert_checkpoint(
 
     Raises:
         CheckpointError: the file cannot be opened or does not fit the config.
-        ConfigError: there is no such config.
+        ConfigError: there is no such config, or it has no model.
     """
     content = read_published(source)
     if not Path(config).is_file():
         raise ConfigError(f'config file {config} does not exist')
     cfg = Config.fromfile(config)
-    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    expected = MODELS.build(cfg.model).state_dict()
+    if cfg.get('model') is None:
+        raise ConfigError(f'{config} has no model')
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
+        expected = MODELS.build(cfg.model).state_dict()
     state_dict = rename(content['state_dict'])
     check_state(state_dict, expected, str(source))
     left_out = sorted(set(content) - {'state_dict'})

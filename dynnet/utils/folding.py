@@ -45,6 +45,7 @@ def can_fold(module: nn.Module, x: Tensor) -> bool:
     return not (
         module.training
         or torch.is_grad_enabled()
+        or x.is_meta  # shapes only; there is no autocast to ask about
         or torch.is_autocast_enabled(x.device.type)
         or torch.compiler.is_compiling()
         or torch.jit.is_tracing()

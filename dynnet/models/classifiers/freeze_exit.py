@@ -35,6 +35,10 @@ def freeze_exit_config(model_cfg: Mapping[str, Any], k: int) -> dict[str, Any]:
         raise ConfigError(f'only a MultiExitClassifier has exits to freeze, not {name}')
     backbone, head = dict(model_cfg['backbone']), dict(model_cfg['head'])
     built = MODELS.build(backbone)
+    if built.exit_index is not None:
+        raise ConfigError(
+            f'backbone.exit_index={built.exit_index}: the net is cut to one exit'
+        )
     if not 1 <= k <= built.num_exits:
         raise ConfigError(f'exit {k}: the net has exits 1 to {built.num_exits}')
     branch = head.get('exit', dict(type='dynnet.ConvExit'))
