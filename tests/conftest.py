@@ -56,8 +56,10 @@ def settle(model: nn.Module) -> nn.Module:
     """Give an untrained net BNs that matter and scores that differ.
 
     Fresh statistics (mean 0, variance 1) would let a wrong folding pass, and the
-    features of an untrained net shrink from layer to layer.
+    features of an untrained net shrink from layer to layer; without a bias against
+    their mean, one class would win for every picture.
     """
+    x = make_pictures(24, seed=1)
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     for norm in norms:
         nn.init.normal_(norm.weight, 1, 0.2)
@@ -66,10 +68,19 @@ def settle(model: nn.Module) -> nn.Module:
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, 0, 2 * module.in_features**-0.5)
-    model.train()(make_pictures(24, seed=1))
+    model.train()(x)
     for norm in norms:
         norm.momentum = 0.1
-    return model.eval()
+
+    def centre(module: nn.Linear, inputs: tuple) -> None:
+        module.bias.copy_(-module.weight @ inputs[0].mean(0))
+
+    linears = [m for m in model.modules() if isinstance(m, nn.Linear)]
+    hooks = [linear.register_forward_pre_hook(centre) for linear in linears]
+    model.eval()(x)
+    for hook in hooks:
+        hook.remove()
+    return model
 
 
 def _build(cfg: dict) -> nn.Module:
