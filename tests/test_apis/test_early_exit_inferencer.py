@@ -214,7 +214,7 @@ def test_thresholds_from_a_file(make_checkpoint, tmp_path):
     assert cheap.model.thresholds == [0.1, 0.1]
     dear = EarlyExitInferencer(toy_config(), weights, str(path), budget=260)
     assert dear.model.thresholds == [0.2, 0.2]
-    with pytest.raises(ValueError, match='2 operating points .* give a budget in MACs'):
+    with pytest.raises(ValueError, match='2 operating points .* from 150 to 250 MACs'):
         EarlyExitInferencer(toy_config(), weights, path)
     with pytest.raises(ValueError, match='below the minimum 100 MACs'):
         EarlyExitInferencer(toy_config(), weights, path, budget=50)
