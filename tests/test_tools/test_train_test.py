@@ -194,7 +194,9 @@ def test_a_killed_run_resumes_and_ends_the_same(folder, whole, saboteur):
     assert run_here('train', config, '--work-dir', work_dir, '--resume') == 0
     logs = ''.join(path.read_text() for path in work_dir.glob('*/*.log'))
     assert 'resumed epoch: 1, iter: 5' in logs
-    assert_same(weights(work_dir / 'epoch_3.pth'), weights(whole / 'epoch_3.pth'))
+    # Equal up to rounding: threaded kernels differ in the last bit between processes.
+    ours, reference = weights(work_dir / 'epoch_3.pth'), weights(whole / 'epoch_3.pth')
+    assert_same(ours, reference, rtol=1e-4, atol=1e-6)
     assert not half.exists()
 
 
