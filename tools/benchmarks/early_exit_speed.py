@@ -191,7 +191,7 @@ def eager_case(name: str, model: nn.Module, batch: int) -> Case:
     x = picture(name, batch)
 
     def eager() -> None:
-        # A traced graph takes the plain modules; here gradients switch to them.
+        # With gradients on, the plain modules run.
         with torch.inference_mode(False), torch.enable_grad():
             full(model, x)
 
