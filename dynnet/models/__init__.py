@@ -3,7 +3,7 @@
 from dynnet.registry import MODELS
 from dynnet.utils.optional import is_available, register_missing
 
-from . import backbones, exits, heads, layers
+from . import backbones, exits, heads, layers, losses
 
 if is_available('mmpretrain'):
     from . import classifiers  # noqa: F401
@@ -11,4 +11,4 @@ if is_available('mmpretrain'):
 else:
     register_missing(MODELS, ['MultiExitClassifier', 'SingleExitHead'], 'mmpretrain')
 
-__all__ = ['backbones', 'exits', 'heads', 'layers']
+__all__ = ['backbones', 'exits', 'heads', 'layers', 'losses']

@@ -1,0 +1,5 @@
+"""Losses."""
+
+from .distillation import kd_loss
+
+__all__ = ['kd_loss']
