@@ -4,8 +4,9 @@ from dynnet.registry import DATASETS, TRANSFORMS
 from dynnet.utils.optional import is_available, register_missing
 
 from .subset import HoldoutSubset, Subset
+from .video_transforms import SampleGlanceFocus, SampleSegments
 
-__all__ = ['HoldoutSubset', 'Subset']
+__all__ = ['HoldoutSubset', 'SampleGlanceFocus', 'SampleSegments', 'Subset']
 
 if is_available('mmpretrain'):
     from .image_folder import ImageFolder
