@@ -7,8 +7,11 @@ from . import backbones, exits, heads, layers, losses
 
 if is_available('mmpretrain'):
     from . import classifiers  # noqa: F401
-    from .heads import single_exit_head  # noqa: F401
+    from .backbones import cifar_resnet  # noqa: F401
+    from .heads import cam_linear_cls_head, single_exit_head  # noqa: F401
 else:
-    register_missing(MODELS, ['MultiExitClassifier', 'SingleExitHead'], 'mmpretrain')
+    _missing = ['MultiExitClassifier', 'SingleExitHead']
+    _missing += ['CAMLinearClsHead', 'CIFARResNet']
+    register_missing(MODELS, _missing, 'mmpretrain')
 
 __all__ = ['backbones', 'exits', 'heads', 'layers', 'losses']

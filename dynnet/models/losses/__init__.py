@@ -1,5 +1,21 @@
 """Losses."""
 
+from .activation_maps import (
+    class_activation_map,
+    class_agnostic_activation_map,
+    map_distance,
+    min_max_normalize,
+    top_share,
+)
+from .cam_loss import CAMLoss
 from .distillation import kd_loss
 
-__all__ = ['kd_loss']
+__all__ = [
+    'CAMLoss',
+    'class_activation_map',
+    'class_agnostic_activation_map',
+    'kd_loss',
+    'map_distance',
+    'min_max_normalize',
+    'top_share',
+]
