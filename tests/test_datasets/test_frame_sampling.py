@@ -1,6 +1,5 @@
 """The published rules, number by number, and their edges."""
 
-
 import numpy as np
 import pytest
 
