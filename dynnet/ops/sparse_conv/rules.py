@@ -1,0 +1,23 @@
+"""The small rule by which ``auto`` picks a backend."""
+
+from . import cpp, mkldnn_rows
+from .problem import Problem
+
+# Share of active positions from which whole maps are as fast as gathered rows: eager
+# convolutions against addmm, and against oneDNN's prepacked linears.
+DENSE_FROM = {'torch': 0.6, 'mkldnn': 0.75}
+
+
+def density_rule(problem: Problem) -> str:
+    """Pick by device and density.
+
+    On a CPU the C++ kernel, when it is there, at every density: its time follows the
+    active positions, and at density 1 it is not slower than dense. Else rows up to
+    a density, whole maps from there on. Grouped convolutions are dense.
+    """
+    if problem.block.groups != 1:
+        return 'dense'
+    if cpp.unavailable(problem) is None:
+        return 'cpp'
+    name = 'mkldnn' if mkldnn_rows.unavailable(problem) is None else 'torch'
+    return name if problem.density < DENSE_FROM[name] else 'dense'
