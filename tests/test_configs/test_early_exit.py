@@ -1,33 +1,30 @@
-"""Every config is what its name says, builds, and costs what the papers say."""
+"""Every early-exit config builds, costs what the papers say, and reads its data."""
 
-import copy
-import functools
-import pickle
 import re
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
-import yaml
 
 pytest.importorskip('mmpretrain')
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-import dynnet  # noqa: F401
 from dynnet.registry import DATASETS, MODELS
 from dynnet.utils.cost import count_exit_costs
 
-ROOT = Path(__file__).parents[1] / 'configs'
-FOLDERS = ('ranet', 'msdnet', 'early_exit')
-CONFIGS = sorted(
-    str(path.relative_to(ROOT))
-    for name in FOLDERS
-    for path in (ROOT / name).glob('*.py')
+from .common import (
+    build_model,
+    configs_of,
+    load,
+    metafile_entry,
+    parse_name,
+    read,
 )
+
+CONFIGS = configs_of('ranet', 'msdnet', 'early_exit')
 
 # Published FLOPs per exit (M) and parameters (M), by the published counters.
 PUBLISHED = {
@@ -84,32 +81,6 @@ def scope():
     init_default_scope('mmpretrain')
 
 
-def load(name: str) -> Config:
-    return Config.fromfile(str(ROOT / name))
-
-
-@functools.cache
-def read(name: str) -> Config:
-    """A config that nobody changes: reading all of them anew would take a minute."""
-    return load(name)
-
-
-def parse_name(name: str) -> re.Match | None:
-    """{model}_{setting}_{gpus}xb{batch}-{epochs}e_{data}.py"""
-    pattern = (
-        r'(?P<model>[\w.-]+?)(_(?P<setting>[a-z-]+))?'
-        r'_(?P<gpus>\d+)xb(?P<batch>\d+)-(?P<epochs>\d+)e'
-        r'_(?P<data>[a-z0-9-]+?)(-holdout(?P<holdout>\d+)k)?\.py'
-    )
-    return re.fullmatch(pattern, Path(name).name)
-
-
-def build_model(cfg: Config, device: str = 'cpu') -> torch.nn.Module:
-    with torch.device(device):
-        model = dict(cfg.model, data_preprocessor=cfg.data_preprocessor)
-        return MODELS.build(copy.deepcopy(model)).eval()
-
-
 def input_shape(cfg: Config) -> tuple[int, int, int]:
     if 'in1k' in cfg.filename:
         return 3, 224, 224
@@ -161,37 +132,14 @@ def test_builds_and_costs(names):
         }
 
 
-def metafile_entry(name: str) -> dict:
-    """What the folder's metafile says about a config."""
-    metafile = yaml.safe_load((ROOT / name).with_name('metafile.yml').read_text())
-    entries = [m for m in metafile['Models'] if m['Config'] == f'configs/{name}']
-    assert len(entries) == 1 and entries[0]['Name'] == Path(name).stem
-    assert entries[0]['In Collection'] == metafile['Collections'][0]['Name']
-    return entries[0]
-
-
-def test_model_index_lists_all_metafiles():
-    project = ROOT.parent
-    index = yaml.safe_load((project / 'model-index.yml').read_text())
-    metafiles = sorted(str(p.relative_to(project)) for p in ROOT.glob('*/metafile.yml'))
-    assert sorted(index['Import']) == metafiles
-    for path in metafiles:
-        content = yaml.safe_load((project / path).read_text())
-        assert all((project / m['Config']).is_file() for m in content['Models'])
-        assert all((project / c['README']).is_file() for c in content['Collections'])
-
-
 @pytest.mark.parametrize('name', CONFIGS)
-def test_name_says_what_it_is(name):
+def test_hold_out(name):
+    """Thresholds are solved on what training did not see, as the name says."""
     cfg = read(name)
     match = parse_name(name)
     if match is None:
         assert name == 'ranet/ranet-small_custom-folder.py'
         return
-    total = int(match['gpus']) * int(match['batch'])
-    assert cfg.train_dataloader.batch_size == int(match['batch'])
-    assert cfg.auto_scale_lr.base_batch_size == total
-    assert cfg.train_cfg.max_epochs == int(match['epochs'])
     train, calib = cfg.train_dataloader.dataset, cfg.test_cfg.get('calib_dataloader')
     if match['holdout']:
         assert train.type == calib.dataset.type == 'dynnet.HoldoutSubset'
@@ -244,85 +192,6 @@ def test_log_shows_each_validation_as_it_is(name):
         assert re.search(pattern, key), key
     for key in ('anytime/exit1_top1', 'anytime/mean_top1', 'budgeted/p10_macs', 'lr'):
         assert not re.search(pattern, key), key
-
-
-# --- data: made, in the official layouts
-
-
-def write_idx(path: Path, array: np.ndarray) -> None:
-    magic = 2048 + array.ndim
-    header = b''.join(int(n).to_bytes(4, 'big') for n in (magic, *array.shape))
-    path.write_bytes(header + array.tobytes())
-
-
-@pytest.fixture
-def made_data(tmp_path, monkeypatch):
-    """Training pictures are bright, test pictures dark; all are more red than blue."""
-    rng = np.random.default_rng(0)
-
-    def grey(n: int, low: int) -> np.ndarray:
-        return rng.integers(low, low + 50, (n, 28, 28), dtype=np.uint8)
-
-    def rgb(n: int, low: int, size: int = 32) -> np.ndarray:
-        pictures = rng.integers(low, low + 20, (n, size, size, 3), dtype=np.uint8)
-        return pictures + np.array([40, 20, 0], np.uint8)
-
-    fashion = tmp_path / 'fashion'
-    fashion.mkdir()
-    write_idx(fashion / 'train-images-idx3-ubyte', grey(40, 200))
-    write_idx(fashion / 'train-labels-idx1-ubyte', np.arange(40, dtype=np.uint8) % 10)
-    write_idx(fashion / 't10k-images-idx3-ubyte', grey(20, 50))
-    write_idx(fashion / 't10k-labels-idx1-ubyte', np.arange(20, dtype=np.uint8) % 10)
-    monkeypatch.setenv('FASHION_MNIST_ROOT', str(fashion))
-
-    npz = tmp_path / 'set.npz'
-    arrays = dict(x_train=rgb(40, 150), x_test=rgb(20, 50))
-    arrays |= dict(y_train=np.arange(40) % 10, y_test=np.arange(20) % 10)
-    np.savez(npz, **arrays)
-    monkeypatch.setenv('CIFAR10_NPZ', str(npz))
-
-    for n, cls in ((10, 'CIFAR10'), (100, 'CIFAR100')):
-        root = tmp_path / cls
-        _make_cifar(root, n, rgb)
-        monkeypatch.setenv(f'{cls}_ROOT', str(root))
-        monkeypatch.setattr(
-            f'mmpretrain.datasets.{cls}._check_integrity', lambda s: True
-        )
-
-    imagenet, folder = tmp_path / 'imagenet', tmp_path / 'folder'
-    for split, n, low in (('train', 40, 150), ('val', 20, 50)):
-        lines = []
-        (imagenet / split).mkdir(parents=True)
-        for i, picture in enumerate(rgb(n, low, 40)):
-            cv2.imwrite(str(imagenet / split / f'{i}.png'), picture[..., ::-1])
-            lines.append(f'{i}.png {i * 20}\n')
-        (imagenet / 'meta').mkdir(exist_ok=True)
-        (imagenet / 'meta' / f'{split}.txt').write_text(''.join(lines))
-    monkeypatch.setenv('IMAGENET_ROOT', str(imagenet))
-    for split, low in (('train', 150), ('val', 150), ('test', 50)):
-        for i, picture in enumerate(rgb(8, low, 160)):
-            path = folder / split / 'ab'[i % 2] / f'{i}.png'
-            path.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(path), picture[..., ::-1])
-    monkeypatch.setenv('CUSTOM_FOLDER_ROOT', str(folder))
-    return tmp_path
-
-
-def _make_cifar(root: Path, num_classes: int, rgb) -> None:
-    if num_classes == 10:
-        folder, splits = 'cifar-10-batches-py', {'test_batch': (20, 50)}
-        splits |= {f'data_batch_{i}': (8, 150) for i in range(1, 6)}
-        key, meta, names = 'labels', 'batches.meta', 'label_names'
-    else:
-        folder, splits = 'cifar-100-python', {'train': (40, 150), 'test': (20, 50)}
-        key, meta, names = 'fine_labels', 'meta', 'fine_label_names'
-    (root / folder).mkdir(parents=True)
-    for split, (n, low) in splits.items():
-        planes = rgb(n, low).transpose(0, 3, 1, 2).reshape(n, -1)
-        content = {'data': planes, key: [i % num_classes for i in range(n)]}
-        (root / folder / split).write_bytes(pickle.dumps(content))
-    classes = {names: [str(i) for i in range(num_classes)]}
-    (root / folder / meta).write_bytes(pickle.dumps(classes))
 
 
 def shrink(cfg: Config) -> Config:
@@ -461,12 +330,3 @@ def test_trains_and_tests(name, made_data, tmp_path):
         },
     ).test()
     assert executed['executed/mean_macs'] <= metrics[f'anytime/exit{exits}_macs']
-
-
-def test_dumped_config_is_the_same(tmp_path):
-    """What a run leaves in its work folder can be run again."""
-    for name in ('ranet/ranet-n64-4221_8xb32-90e_in1k-holdout50k.py', CONFIGS[0]):
-        cfg = load(name)
-        path = tmp_path / Path(name).name
-        cfg.dump(str(path))
-        assert Config.fromfile(str(path)).to_dict() == cfg.to_dict()
