@@ -9,17 +9,34 @@ a config's ``default_scope`` is the toolbox, and a base written ``'dynnet::...'`
 names mean ours first, then what they mean in the surrounding scope.
 """
 
-from collections.abc import Iterator
+import importlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from mmengine import registry as root
 from mmengine.registry import DefaultScope, Registry
 
 from .utils.compat import host_scope
+from .utils.optional import require
 
 
 class ScopedRegistry(Registry):
     """A registry on top of the toolbox that the surrounding default scope names."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._lazy: dict[str, tuple[str, str]] = {}
+
+    def register_lazily(self, names: Iterable[str], module: str, toolbox: str) -> None:
+        """Name parts that are imported, with their toolbox, when they are asked for.
+
+        Args:
+            names: What ``module`` registers.
+            module: Its import path.
+            toolbox: Import name of the toolbox that it needs. Where that is missing,
+                asking for a part raises an ImportError that names the extra.
+        """
+        self._lazy.update(dict.fromkeys(names, (module, toolbox)))
 
     def get(self, key: str) -> type | None:
         """Find a registered class or function.
@@ -32,11 +49,21 @@ class ScopedRegistry(Registry):
             dynnet does not have, what the default scope around it has (its own or
             mmengine's); None when there is no such thing.
         """
-        if isinstance(key, str) and '.' not in key:
-            self.import_from_location()
-            if key not in self.module_dict and (host := host_scope(self.scope)):
-                key = f'{host}.{key}'
+        if isinstance(key, str):
+            name = key.removeprefix(f'{self.scope}.')
+            if '.' not in name:
+                self._import_lazy(name)
+            if '.' not in key and key not in self.module_dict:
+                host = host_scope(self.scope)
+                key = f'{host}.{key}' if host else key
         return super().get(key)
+
+    def _import_lazy(self, name: str) -> None:
+        self.import_from_location()
+        if name in self._lazy and name not in self.module_dict:
+            module, toolbox = self._lazy[name]
+            require(toolbox, f'{self.scope}.{name}')
+            importlib.import_module(module)
 
     @contextmanager
     def switch_scope_and_registry(self, scope: str | None) -> Iterator[Registry]:

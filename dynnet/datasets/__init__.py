@@ -4,9 +4,28 @@ from dynnet.registry import DATASETS, TRANSFORMS
 from dynnet.utils.optional import is_available, register_missing
 
 from .subset import HoldoutSubset, Subset
-from .video_transforms import SampleGlanceFocus, SampleSegments
+from .video_transforms import (
+    DecodeVideo,
+    OpenVideo,
+    SampleGlanceFocus,
+    SampleSegments,
+)
 
-__all__ = ['HoldoutSubset', 'SampleGlanceFocus', 'SampleSegments', 'Subset']
+__all__ = [
+    'DecodeVideo',
+    'HoldoutSubset',
+    'OpenVideo',
+    'SampleGlanceFocus',
+    'SampleSegments',
+    'Subset',
+]
+
+# They import mmaction2, which takes seconds.
+DATASETS.register_lazily(
+    ['VideoListDataset', 'FrameListDataset'],
+    'dynnet.datasets.video_datasets',
+    'mmaction',
+)
 
 if is_available('mmpretrain'):
     from .image_folder import ImageFolder

@@ -7,6 +7,99 @@ from dynnet.registry import TRANSFORMS
 from dynnet.utils.errors import DataError
 
 from .frame_sampling import sample_glance_focus, sample_test, sample_train
+from .video_reader import (
+    BlackFrame,
+    FrameCache,
+    FrameFolder,
+    FrameReader,
+    VideoFile,
+    file_key,
+)
+
+
+@TRANSFORMS.register_module()
+class OpenVideo(BaseTransform):
+    """Open a video file, or a folder of frames, and count its frames.
+
+    The same step serves mmaction2's ``VideoDataset`` (files) and ``RawframeDataset``
+    (folders), and every file that cannot be read is named.
+
+    Args:
+        num_threads: Threads of the decoder.
+        cache_dir: Folder where the decoded frames are kept between epochs and runs;
+            None keeps nothing. For small sets: see :class:`FrameCache`.
+        short_edge: Shorter edge of the kept frames, in pixels.
+    """
+
+    def __init__(
+        self, num_threads: int = 1, cache_dir: str | None = None, short_edge: int = 256
+    ) -> None:
+        self.num_threads = num_threads
+        self.cache_dir, self.short_edge = cache_dir, short_edge
+
+    def transform(self, results: dict) -> dict:
+        """Open the video of a sample.
+
+        Args:
+            results: With ``filename``, or ``frame_dir``, ``filename_tmpl`` and
+                ``total_frames``. With a true ``broken``, a black frame takes the place
+                of the video.
+
+        Returns:
+            The sample with ``video_reader`` and ``total_frames``.
+
+        Raises:
+            DataError: See :class:`VideoFile` and :class:`FrameFolder`.
+        """
+        if results.get('broken'):
+            reader = BlackFrame()
+        elif self.cache_dir is None:
+            reader = self._open(results)
+        else:
+            path = results.get('frame_dir') or results['filename']
+            key = f'{file_key(path)} {results.get("offset", 0)}'
+            reader = FrameCache(
+                lambda: self._open(results), key, self.cache_dir, self.short_edge
+            )
+        results.update(video_reader=reader, total_frames=len(reader))
+        return results
+
+    def _open(self, results: dict) -> FrameReader:
+        if 'frame_dir' not in results:
+            return VideoFile(results['filename'], self.num_threads)
+        return FrameFolder(
+            results['frame_dir'],
+            results['filename_tmpl'],
+            results['total_frames'],
+            results.get('start_index', 1) + results.get('offset', 0),
+        )
+
+
+@TRANSFORMS.register_module()
+class DecodeVideo(BaseTransform):
+    """Read the chosen frames, each of them once."""
+
+    def transform(self, results: dict) -> dict:
+        """Read the frames of a sample.
+
+        Args:
+            results: With ``video_reader``, ``frame_inds`` and ``start_index``.
+
+        Returns:
+            The sample with ``imgs``, a list of (H, W, 3) uint8 RGB, and its shapes;
+            the reader is closed.
+
+        Raises:
+            DataError: A frame is missing or damaged; the file is named.
+        """
+        wanted = np.ravel(results['frame_inds']) - results.get('start_index', 0)
+        # Repeated and unordered frames would make the decoder run back again.
+        distinct, positions = np.unique(wanted, return_inverse=True)
+        frames = results.pop('video_reader').get_batch(distinct)
+        imgs = [frames[position].copy() for position in np.ravel(positions)]
+        shape = imgs[0].shape[:2]
+        results.update(imgs=imgs, original_shape=shape, img_shape=shape)
+        return results
 
 
 class _SampleFrames(BaseTransform):

@@ -1,5 +1,17 @@
 """Metrics of dynamic networks: accuracy per exit, accuracy per budget, cost."""
 
-from .metrics import AnytimeAccuracy, BudgetedBatchMetric, CalibrationTable, CostMetric
+from .metrics import (
+    AnytimeAccuracy,
+    BudgetedBatchMetric,
+    CalibrationTable,
+    CostMetric,
+    VideoMetric,
+)
 
-__all__ = ['AnytimeAccuracy', 'BudgetedBatchMetric', 'CalibrationTable', 'CostMetric']
+__all__ = [
+    'AnytimeAccuracy',
+    'BudgetedBatchMetric',
+    'CalibrationTable',
+    'CostMetric',
+    'VideoMetric',
+]

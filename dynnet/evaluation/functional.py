@@ -31,6 +31,75 @@ def calibration_error(
     return float(np.abs(gaps).sum() / len(confidences))
 
 
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities from logits.
+
+    Args:
+        logits: Shape (..., K).
+
+    Returns:
+        Shape (..., K), summing to one over the last axis.
+    """
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def top_k_accuracy(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
+    """Share of the samples whose label is among the k best scores.
+
+    Args:
+        scores: Shape (N, K).
+        labels: Shape (N,), class indices.
+        k: At K or more, every sample is right.
+
+    Returns:
+        The share, in [0, 1]. Of equal scores, the lower class ranks first.
+    """
+    best = np.argsort(-scores, axis=1, kind='stable')[:, :k]
+    return float((best == np.asarray(labels)[:, None]).any(axis=1).mean())
+
+
+def average_precisions(scores: np.ndarray, positives: np.ndarray) -> np.ndarray:
+    """Average precision per class, not interpolated.
+
+    The samples are ranked by a class's score; AP is the mean over its positives of the
+    precision at their rank.
+
+    Args:
+        scores: Shape (N, K), comparable between samples.
+        positives: Shape (N, K), bool.
+
+    Returns:
+        Shape (K,) in [0, 1]; NaN for a class without positives, which nothing can be
+        said about.
+    """
+    order = np.argsort(-scores, axis=0, kind='stable')
+    hits = np.take_along_axis(np.asarray(positives, bool), order, axis=0)
+    ranks = np.arange(1, len(hits) + 1)[:, None]
+    precisions = np.cumsum(hits, axis=0) / ranks
+    number = hits.sum(axis=0)
+    total = (precisions * hits).sum(axis=0)
+    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
+
+
+def wilson_interval(hits: int, total: int, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson's score interval of a proportion.
+
+    Args:
+        hits: Successes.
+        total: Trials, at least 1.
+        z: Quantile of the normal distribution; the default gives 95 %.
+
+    Returns:
+        Lower and upper bound, in [0, 1].
+    """
+    p, square = hits / total, z * z
+    centre = (p + square / (2 * total)) / (1 + square / total)
+    half = z * np.sqrt(p * (1 - p) / total + square / (4 * total * total))
+    half = float(half / (1 + square / total))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
 def sample_label(data_sample: dict, metric: str) -> int:
     """The label of a data sample.
 

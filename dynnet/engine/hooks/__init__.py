@@ -1,6 +1,7 @@
 """Hooks."""
 
 from .atomic_checkpoint_hook import AtomicCheckpointHook
+from .broken_clips_hook import BrokenClipsHook
 from .epoch_seed_hook import EpochSeedHook
 from .exit_thresholds_hook import LoadExitThresholdsHook
 from .non_finite_loss_hook import NonFiniteLossHook
@@ -8,6 +9,7 @@ from .value_schedule_hook import ValueScheduleHook
 
 __all__ = [
     'AtomicCheckpointHook',
+    'BrokenClipsHook',
     'EpochSeedHook',
     'LoadExitThresholdsHook',
     'NonFiniteLossHook',

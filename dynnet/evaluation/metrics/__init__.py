@@ -2,5 +2,12 @@ from .anytime_accuracy import AnytimeAccuracy
 from .budgeted_batch_metric import BudgetedBatchMetric
 from .calibration_table import CalibrationTable
 from .cost_metric import CostMetric
+from .video_metric import VideoMetric
 
-__all__ = ['AnytimeAccuracy', 'BudgetedBatchMetric', 'CalibrationTable', 'CostMetric']
+__all__ = [
+    'AnytimeAccuracy',
+    'BudgetedBatchMetric',
+    'CalibrationTable',
+    'CostMetric',
+    'VideoMetric',
+]
