@@ -11,7 +11,8 @@ class ChannelStack:
     its own. While gradients flow, each append is a ``torch.cat``. In inference
     (``capacity`` given) the maps live in one buffer that is as wide as the stack will
     get: an append writes only the new channels, and every prefix is a
-    view. A prefix once handed out never changes.
+    view. A prefix once handed out never changes. The buffer of a batch is channels-last,
+    as the convolutions that read it want it; that of a single sample is not.
 
     Args:
         x: First maps (N, C, H, W).
@@ -27,7 +28,12 @@ class ChannelStack:
             self._prefixes[self.width] = x
             return
         n, _, h, w = x.shape
-        self._buffer = x.new_empty(n, capacity, h, w)
+        self._buffer = torch.empty(
+            (n, capacity, h, w),
+            dtype=x.dtype,
+            device=x.device,
+            memory_format=torch.channels_last if n > 1 else torch.contiguous_format,
+        )
         self._buffer[:, : self.width] = x
 
     def append(self, x: Tensor) -> None:
@@ -78,6 +84,12 @@ class ChannelStack:
 
     def _flushed(self) -> Tensor:
         if self._rows is not None:
-            self._buffer = self._buffer.index_select(0, self._rows)
+            if (
+                len(self._buffer) > 1
+            ):  # a gather lays out the dimensions as it sees them
+                rows = self._buffer.permute(0, 2, 3, 1).index_select(0, self._rows)
+                self._buffer = rows.permute(0, 3, 1, 2)
+            else:
+                self._buffer = self._buffer.index_select(0, self._rows)
             self._rows = None
         return self._buffer

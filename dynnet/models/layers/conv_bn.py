@@ -19,11 +19,12 @@ def _matrix(pair: WeightAndBias) -> WeightAndBias:
 
 
 def pointwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A 1x1 convolution as one matrix product per sample.
+    """A 1x1 convolution of maps that may be the first channels of a wider buffer.
 
-    ``x`` may be the first channels of a wider buffer: the batched product takes any
-    stride between samples, so nothing is copied. For the thin layers of these nets it
-    is two to three times as fast as a convolution.
+    Planes (contiguous, or the first of more planes) are multiplied as they lie, one
+    matrix product per sample, so nothing is copied: for the thin layers of these nets
+    faster than a convolution. Channels-last maps are rows: few of them make one product,
+    of many the convolution is the fastest although it copies them.
 
     Args:
         x: (N, I, H, W).
@@ -31,9 +32,15 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         bias: (O, 1).
 
     Returns:
-        (N, O, H, W).
+        (N, O, H, W), in the memory format of ``x``.
     """
-    n, _, h, w = x.shape
+    n, width, h, w = x.shape
+    if width > 1 and x.stride(1) == 1:
+        if n * h * w > _FEW_ROWS:
+            return F.conv2d(x, weight[..., None, None], bias.view(-1))
+        rows = x.permute(0, 2, 3, 1).reshape(-1, width)
+        product = F.linear(rows, weight, bias.view(-1))
+        return product.view(n, h, w, -1).permute(0, 3, 1, 2)
     if n == 1:
         product = torch.addmm(bias, weight, x[0].flatten(1))
     else:
@@ -41,6 +48,10 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
             bias.expand(n, -1, -1), weight.expand(n, -1, -1), x.flatten(2)
         )
     return product.view(n, len(weight), h, w)
+
+
+# Up to so many rows, one matrix product is faster than a convolution.
+_FEW_ROWS = 2048
 
 
 def spatial(

@@ -54,6 +54,16 @@ def test_buffer_prefixes_are_views_and_appends_copy_only_what_is_new():
     assert stack.prefix().data_ptr() == first.data_ptr()
 
 
+@pytest.mark.parametrize('n', [1, 3])
+def test_buffer_of_a_batch_is_channels_last(n):
+    stack = ChannelStack(maps(2, n=n), 12)
+    stack.append(maps(3, n=n, seed=1))
+    assert (stack.prefix().stride(1) == 1) == (n > 1)
+    fewer = stack.select(torch.tensor([0]))
+    assert fewer.prefix().stride() == stack.prefix().stride()
+    assert torch.equal(fewer.prefix(), stack.prefix()[:1])
+
+
 def test_select_composes_and_forks(capacity):
     stack = ChannelStack(maps(2, n=5), capacity)
     stack.append(maps(3, n=5, seed=1))

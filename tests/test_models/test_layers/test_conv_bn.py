@@ -353,3 +353,14 @@ def test_live_statistics_share_nothing(pair):
     pair[1].net[1].train()
     with torch.no_grad():
         assert pair[2](pair[0], pair[1], pictures()) is None
+
+
+@pytest.mark.parametrize('n, size', [(1, 8), (3, 8), (3, 32), (1, 64)])
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+def test_pointwise_is_a_1x1_convolution_in_either_layout(n, size, layout):
+    wide = torch.randn(n, 9, size, size).contiguous(memory_format=layout)
+    x, weight, bias = wide[:, :6], torch.randn(5, 6), torch.randn(5, 1)
+    expected = nn.functional.conv2d(x, weight[..., None, None], bias[:, 0])
+    out = conv_bn.pointwise(x, weight, bias)
+    torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-5)
+    assert out.is_contiguous(memory_format=layout)
