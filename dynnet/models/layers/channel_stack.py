@@ -10,9 +10,9 @@ class ChannelStack:
     Every layer of a densely connected network reads all channels so far and appends
     its own. While gradients flow, each append is a ``torch.cat``. In inference
     (``capacity`` given) the maps live in one buffer that is as wide as the stack will
-    get: an append writes only the new channels, and every prefix is a
-    view. A prefix once handed out never changes. The buffer of a batch is channels-last,
-    as the convolutions that read it want it; that of a single sample is not.
+    get: an append writes only the new channels, and every prefix is a view. A prefix
+    once handed out never changes. The buffer of a batch is channels-last, as the
+    convolutions that read it want it; that of a single sample is not.
 
     Args:
         x: First maps (N, C, H, W).

@@ -23,8 +23,8 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
     Planes (contiguous, or the first of more planes) are multiplied as they lie, one
     matrix product per sample, so nothing is copied: for the thin layers of these nets
-    faster than a convolution. Channels-last maps are rows: few of them make one product,
-    of many the convolution is the fastest although it copies them.
+    faster than a convolution. Channels-last maps are rows: few of them make one
+    product, of many the convolution is the fastest although it copies them.
 
     Args:
         x: (N, I, H, W).
