@@ -11,7 +11,7 @@ if is_available('mmpretrain'):
     from .heads import cam_linear_cls_head, single_exit_head  # noqa: F401
 else:
     _missing = ['MultiExitClassifier', 'SingleExitHead']
-    _missing += ['CAMLinearClsHead', 'CIFARResNet']
+    _missing += ['CAMDistillClassifier', 'CAMLinearClsHead', 'CIFARResNet']
     register_missing(MODELS, _missing, 'mmpretrain')
 
 __all__ = ['backbones', 'exits', 'heads', 'layers', 'losses']

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dynnet.registry import MODELS
 
-from ..losses.cam_loss import check_feature_map
+from ..losses.cam_loss import check_feature_map, weighted_mean
 
 
 @MODELS.register_module()
@@ -84,7 +84,7 @@ class CAMLinearClsHead(LinearClsHead):
         )
         return dict(
             super().loss(feats, data_samples, **kwargs),
-            loss_cam=self.loss_cam.reduce(distance),
+            loss_cam=weighted_mean(distance, self.loss_cam.loss_weight),
             cam_distance=distance.detach().mean(),
             constant_maps=constant.sum().float(),
         )

@@ -8,10 +8,12 @@ from .activation_maps import (
     top_share,
 )
 from .cam_loss import CAMLoss
+from .cam_matching_loss import CAMMatchingLoss
 from .distillation import kd_loss
 
 __all__ = [
     'CAMLoss',
+    'CAMMatchingLoss',
     'class_activation_map',
     'class_agnostic_activation_map',
     'kd_loss',

@@ -74,12 +74,8 @@ class CAMLoss(nn.Module):
         super().__init__()
         if loss_weight < 0:
             raise ConfigError(f'loss_weight={loss_weight} must not be negative')
-        if caam not in CAAM_KINDS:
-            raise ConfigError(f'caam={caam!r}: choose from {", ".join(CAAM_KINDS)}')
-        if soft_label not in SOFT_LABELS:
-            raise ConfigError(
-                f'soft_label={soft_label!r}: choose from {", ".join(SOFT_LABELS)}'
-            )
+        check_choice('caam', caam, CAAM_KINDS)
+        check_choice('soft_label', soft_label, SOFT_LABELS)
         self.loss_weight = loss_weight
         self.detach_weight = detach_weight
         self.detach_cam = detach_cam
@@ -110,7 +106,8 @@ class CAMLoss(nn.Module):
                 not the classifier's.
             DataError: A label is not one of the C classes.
         """
-        return self.reduce(self.measure(feat, weight, target)[0], avg_factor)
+        distance, _ = self.measure(feat, weight, target)
+        return weighted_mean(distance, self.loss_weight, avg_factor)
 
     def measure(
         self, feat: Tensor, weight: Tensor, target: Tensor
@@ -138,36 +135,82 @@ class CAMLoss(nn.Module):
             feat, weight = float_maps(feat, weight)
             if self.detach_weight:
                 weight = weight.detach()
-            cam, shares = self._class_maps(feat, weight, target)
+            cam, shares = label_maps(feat, weight, target, self.soft_label)
             if self.detach_cam:
                 cam = cam.detach()
             caam = class_agnostic_activation_map(feat, self.caam)
-            distance, varies = map_distance(caam[:, None].expand_as(cam), cam, self.eps)
-            constant = ~(varies | (shares == 0)).all(1)
-            return (distance * shares).sum(1), constant
+            return mixed_distance(caam, cam, shares, self.eps)
 
-    def reduce(self, distance: Tensor, avg_factor: float | None = None) -> Tensor:
-        """Turn the pictures' distances (N,) into the weighted loss, a scalar."""
-        if self.loss_weight == 0:
-            return distance.new_zeros(())
-        total = distance.sum()
-        count = max(1, len(distance)) if avg_factor is None else avg_factor
-        return self.loss_weight * total / count
 
-    def _class_maps(
-        self, feat: Tensor, weight: Tensor, target: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Maps (N, M, H, W) of the labels' classes and their shares (N, M)."""
-        if self.soft_label == 'argmax':
-            target = hard_labels(target)
-        classes, shares = class_shares(target)
-        shares = shares.to(feat.dtype)
-        if self.soft_label == 'mix_weight':
-            rows = (shares[..., None] * weight[classes]).sum(1)
-            own = torch.arange(len(feat), device=feat.device)
-            cam = class_activation_map(feat, rows, own[:, None])
-            return cam, (shares.sum(1, keepdim=True) > 0).to(feat.dtype)
-        return class_activation_map(feat, weight, classes), shares
+def weighted_mean(
+    distance: Tensor, loss_weight: float, avg_factor: float | None = None
+) -> Tensor:
+    """Turn distances into a loss.
+
+    Args:
+        distance: One for every picture (N,).
+        loss_weight: Factor; 0 gives a zero that nothing is behind.
+        avg_factor: What the sum is divided by; None means N.
+
+    Returns:
+        Scalar.
+    """
+    if loss_weight == 0:
+        return distance.new_zeros(())
+    count = max(1, len(distance)) if avg_factor is None else avg_factor
+    return loss_weight * distance.sum() / count
+
+
+def label_maps(
+    feat: Tensor, weight: Tensor, target: Tensor, soft_label: str = 'mix_loss'
+) -> tuple[Tensor, Tensor]:
+    """Compute the class activation maps that a label asks for.
+
+    Args:
+        feat: Feature map (N, K, H, W).
+        weight: Weight of the linear classifier (C, K).
+        target: Classes (N,), or scores (N, C).
+        soft_label: See :class:`CAMLoss`.
+
+    Returns:
+        Maps (N, M, H, W), M of them for every picture, and how much each counts
+        (N, M); the shares of a picture sum to 1, or are 0 where it has no class.
+    """
+    if soft_label == 'argmax':
+        target = hard_labels(target)
+    classes, shares = class_shares(target)
+    shares = shares.to(feat.dtype)
+    if soft_label == 'mix_weight':
+        rows = (shares[..., None] * weight[classes]).sum(1)
+        own = torch.arange(len(feat), device=feat.device)
+        cam = class_activation_map(feat, rows, own[:, None])
+        return cam, (shares.sum(1, keepdim=True) > 0).to(feat.dtype)
+    return class_activation_map(feat, weight, classes), shares
+
+
+def mixed_distance(
+    caam: Tensor, cam: Tensor, shares: Tensor, eps: float
+) -> tuple[Tensor, Tensor]:
+    """Compare one map with several, as much as each counts.
+
+    Args:
+        caam: Class-agnostic maps (N, H, W).
+        cam: Class activation maps (N, M, H, W).
+        shares: How much each of them counts (N, M).
+        eps: See :func:`~.activation_maps.min_max_normalize`.
+
+    Returns:
+        Distances (N,), and which pictures have a constant map among those that count
+        (N,), bool.
+    """
+    distance, varies = map_distance(caam[:, None].expand_as(cam), cam, eps)
+    return (distance * shares).sum(1), ~(varies | (shares == 0)).all(1)
+
+
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raise a ConfigError unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        raise ConfigError(f'{name}={value!r}: choose from {", ".join(choices)}')
 
 
 def check_feature_map(feat: Tensor, weight: Tensor) -> None:
