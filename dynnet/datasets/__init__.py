@@ -3,6 +3,7 @@
 from dynnet.registry import DATASETS, TRANSFORMS
 from dynnet.utils.optional import is_available, register_missing
 
+from .class_subset import ClassSubset
 from .subset import HoldoutSubset, Subset
 from .video_transforms import (
     DecodeVideo,
@@ -12,6 +13,7 @@ from .video_transforms import (
 )
 
 __all__ = [
+    'ClassSubset',
     'DecodeVideo',
     'HoldoutSubset',
     'OpenVideo',

@@ -10,7 +10,7 @@ from dynnet.registry import DATASETS
 from dynnet.utils.errors import ConfigError
 
 
-class _IndexedDataset:
+class IndexedDataset:
     """Some samples of a dataset, chosen when its length is known.
 
     It speaks mmengine's protocol of dataset wrappers, so it may wrap and be wrapped.
@@ -91,7 +91,7 @@ class _IndexedDataset:
 
 
 @DATASETS.register_module()
-class HoldoutSubset(_IndexedDataset):
+class HoldoutSubset(IndexedDataset):
     """One side of a seeded split of a dataset.
 
     The two sides of the same ``size`` and ``seed`` have no sample in common and make up
@@ -145,7 +145,7 @@ class HoldoutSubset(_IndexedDataset):
 
 
 @DATASETS.register_module()
-class Subset(_IndexedDataset):
+class Subset(IndexedDataset):
     """A seeded random part of a dataset.
 
     A larger ``num`` with the same seed contains the smaller one.

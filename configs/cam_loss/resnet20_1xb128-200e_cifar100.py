@@ -1,0 +1,11 @@
+# The baseline: ResNet-20 with cross-entropy alone.
+_base_ = [
+    '../_base_/models/resnet20_cifar.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/cifar_sgd_200e.py',
+    '../_base_/evaluation/accuracy.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(head=dict(num_classes=100))
+train_dataloader = dict(batch_size=128)

@@ -1,0 +1,14 @@
+# Pre-training on the first five classes with CAM-loss.
+_base_ = './resnet20_1xb64-12e_cifar10-npz-first5.py'
+
+model = dict(neck=None, head=dict(type='dynnet.CAMLinearClsHead'))
+default_hooks = dict(
+    cam_weight=dict(
+        type='dynnet.ValueScheduleHook',
+        targets='head.loss_cam.loss_weight',
+        values=(0.0, 3.0),
+        begin=3,
+        end=3,
+        name='cam_weight',
+    )
+)
