@@ -3,22 +3,20 @@
 from dynnet.registry import MODELS
 from dynnet.utils.optional import is_available, register_missing
 
-from . import backbones, exits, gates, heads, layers, losses
+from . import backbones, exits, heads, layers, losses, policies
 
 if is_available('mmpretrain'):
     from . import classifiers  # noqa: F401
-    from .backbones import cifar_resnet, las_resnet, regnet_y  # noqa: F401
+    from .backbones import cifar_resnet  # noqa: F401
     from .heads import cam_linear_cls_head, single_exit_head  # noqa: F401
 else:
     _missing = ['MultiExitClassifier', 'SingleExitHead']
     _missing += ['CAMDistillClassifier', 'CAMLinearClsHead', 'CIFARResNet']
-    _missing += [
-        'GatedClassifier',
-        'LASRegNet',
-        'LASResNet',
-        'LASResNetCIFAR',
-        'RegNetY',
-    ]
     register_missing(MODELS, _missing, 'mmpretrain')
 
-__all__ = ['backbones', 'exits', 'gates', 'heads', 'layers', 'losses']
+# They import mmaction2, which takes seconds.
+MODELS.register_lazily(
+    ['AdaFocus', 'AdaFocusTSM'], 'dynnet.models.recognizers', 'mmaction'
+)
+
+__all__ = ['backbones', 'exits', 'heads', 'layers', 'losses', 'policies']

@@ -6,8 +6,7 @@ report: it adds one per ReLU element, k * k per pooled output and the linear bia
 takes BN, concatenation and resizing for free.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -52,6 +51,12 @@ def _linear(module: nn.Linear, x: Tensor, y: Tensor) -> Count:
     return macs, macs + (0 if module.bias is None else module.bias.numel())
 
 
+def _gru(module: nn.GRU, x: Tensor, y: Tensor) -> Count:
+    steps = x.numel() // x.shape[-1]  # of one sample, in either layout
+    macs = steps * sum(w.numel() for n, w in module.named_parameters() if 'weight' in n)
+    return macs, macs
+
+
 def _relu(module: nn.Module, x: Tensor, y: Tensor) -> Count:
     return 0, y[0].numel()
 
@@ -70,11 +75,10 @@ def _free(module: nn.Module, x: Tensor, y: Tensor) -> Count:
     return 0, 0
 
 
-Rules = tuple[tuple[tuple, Callable[[nn.Module, Tensor, Tensor], Count]], ...]
-
-RULES: Rules = (
+RULES: tuple[tuple[tuple, Callable[[nn.Module, Tensor, Tensor], Count]], ...] = (
     ((nn.Conv2d,), _conv),
     ((nn.Linear,), _linear),
+    ((nn.GRU,), _gru),
     ((nn.ReLU, nn.ReLU6), _relu),
     ((nn.AvgPool2d, nn.MaxPool2d), _pool),
     ((nn.AdaptiveAvgPool2d,), _adaptive_pool),
@@ -89,20 +93,12 @@ class _Counter:
     never calls.
     """
 
-    def __init__(
-        self, model: nn.Module, rules: Rules = RULES, skip: tuple[type, ...] = ()
-    ) -> None:
-        self.rules = rules
+    def __init__(self, model: nn.Module) -> None:
         self.macs = self.flops = self.params = 0
         self.uncounted: dict[str, None] = {}
         self._seen: set = set()
         self._handles = []
-        left_out = {
-            part for m in model.modules() if isinstance(m, skip) for part in m.modules()
-        }
         for name, module in model.named_modules():
-            if module in left_out:
-                continue
             is_leaf = next(module.children(), None) is None
             if is_leaf or module._parameters:
                 hook = self._hook(name)
@@ -113,7 +109,7 @@ class _Counter:
             if id(module) not in self._seen:
                 self._seen.add(id(module))
                 self.params += sum(p.numel() for p in module.parameters(recurse=False))
-            for kinds, rule in self.rules:
+            for kinds, rule in RULES:
                 if isinstance(module, kinds):
                     macs, flops = rule(module, inputs[0], output)
                     self.macs += macs
@@ -128,6 +124,25 @@ class _Counter:
             handle.remove()
 
 
+def count_macs(model: nn.Module, call: Callable[[], object]) -> tuple[int, list[str]]:
+    """Count what one call costs.
+
+    Args:
+        model: Its modules are watched.
+        call: Runs (a part of) it on one sample: of a batch, one is counted.
+
+    Returns:
+        MACs, and ``name (type)`` of modules that ran and have no counting rule.
+    """
+    counter = _Counter(model)
+    try:
+        with torch.no_grad():
+            call()
+    finally:
+        counter.close()
+    return counter.macs, list(counter.uncounted)
+
+
 def count_exit_costs(model: nn.Module, input_shape: tuple[int, int, int]) -> ExitCosts:
     """Count what every exit of a multi-exit classifier costs.
 
@@ -140,55 +155,24 @@ def count_exit_costs(model: nn.Module, input_shape: tuple[int, int, int]) -> Exi
         The costs per picture.
     """
     costs = ExitCosts(input_shape=tuple(input_shape))
-    with _counting(model, input_shape) as (counter, x):
-        for k, feat in enumerate(model.backbone.iter_exits(x)):
-            before = counter.macs
-            model.head.forward_exit(k, feat)
-            costs.macs.append(float(counter.macs))
-            costs.published_flops.append(float(counter.flops))
-            costs.params.append(counter.params)
-            costs.head_macs.append(float(counter.macs - before))
-    costs.uncounted = list(counter.uncounted)
-    return costs
-
-
-def count_forward(
-    model: nn.Module,
-    input_shape: tuple[int, int, int],
-    rules: Rules = RULES,
-    skip: tuple[type, ...] = (),
-) -> tuple[int, int, list[str]]:
-    """Count what a network costs when everything is computed.
-
-    Args:
-        model: Run once, in eval mode, on one picture.
-        input_shape: (C, H, W) of the picture.
-        rules: Which modules cost what.
-        skip: Types of modules that are left out, with all that they contain.
-
-    Returns:
-        MACs, FLOPs by the rules, and ``name (type)`` of modules without a rule.
-    """
-    with _counting(model, input_shape, rules, skip) as (counter, x):
-        model(x)
-    return counter.macs, counter.flops, list(counter.uncounted)
-
-
-@contextmanager
-def _counting(
-    model: nn.Module, input_shape: tuple[int, ...], *settings
-) -> Iterator[tuple[_Counter, Tensor]]:
-    """Count inside the ``with``, in eval mode, on the picture that is given."""
     modes = {module: module.training for module in model.modules()}
     like = next(model.parameters())
     x = torch.zeros(1, *input_shape, dtype=like.dtype, device=like.device)
-    counter = _Counter(model, *settings)
+    counter = _Counter(model)
     model.eval()
     try:
         # With gradients on, the modules themselves run and not their folded forms.
         with torch.enable_grad():
-            yield counter, x
+            for k, feat in enumerate(model.backbone.iter_exits(x)):
+                before = counter.macs
+                model.head.forward_exit(k, feat)
+                costs.macs.append(float(counter.macs))
+                costs.published_flops.append(float(counter.flops))
+                costs.params.append(counter.params)
+                costs.head_macs.append(float(counter.macs - before))
     finally:
         counter.close()
         for module, mode in modes.items():  # parts may have modes of their own
             module.training = mode
+    costs.uncounted = list(counter.uncounted)
+    return costs
