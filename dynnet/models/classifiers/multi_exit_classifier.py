@@ -15,7 +15,7 @@ from .early_exit import run_early_exit, run_to_exit
 
 
 @MODELS.register_module()
-class MultiExitClassifier(ThresholdsMixin, ImageClassifier):
+class MultiExitClassifier(ImageClassifier, ThresholdsMixin):
     """Image classifier with early exits.
 
     Test-time modes (``test_cfg.mode``):
