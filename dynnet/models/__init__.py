@@ -3,7 +3,7 @@
 from dynnet.registry import MODELS
 from dynnet.utils.optional import is_available, register_missing
 
-from . import backbones, exits, gates, heads, layers, losses
+from . import backbones, exits, gates, heads, layers, losses, policies
 
 if is_available('mmpretrain'):
     from . import classifiers  # noqa: F401
@@ -21,4 +21,9 @@ else:
     ]
     register_missing(MODELS, _missing, 'mmpretrain')
 
-__all__ = ['backbones', 'exits', 'gates', 'heads', 'layers', 'losses']
+# They import mmaction2, which takes seconds.
+MODELS.register_lazily(
+    ['AdaFocus', 'AdaFocusTSM'], 'dynnet.models.recognizers', 'mmaction'
+)
+
+__all__ = ['backbones', 'exits', 'gates', 'heads', 'layers', 'losses', 'policies']

@@ -52,6 +52,12 @@ def _linear(module: nn.Linear, x: Tensor, y: Tensor) -> Count:
     return macs, macs + (0 if module.bias is None else module.bias.numel())
 
 
+def _gru(module: nn.GRU, x: Tensor, y: Tensor) -> Count:
+    steps = x.numel() // x.shape[-1]  # of one sample, in either layout
+    macs = steps * sum(w.numel() for n, w in module.named_parameters() if 'weight' in n)
+    return macs, macs
+
+
 def _relu(module: nn.Module, x: Tensor, y: Tensor) -> Count:
     return 0, y[0].numel()
 
@@ -75,6 +81,7 @@ Rules = tuple[tuple[tuple, Callable[[nn.Module, Tensor, Tensor], Count]], ...]
 RULES: Rules = (
     ((nn.Conv2d,), _conv),
     ((nn.Linear,), _linear),
+    ((nn.GRU,), _gru),
     ((nn.ReLU, nn.ReLU6), _relu),
     ((nn.AvgPool2d, nn.MaxPool2d), _pool),
     ((nn.AdaptiveAvgPool2d,), _adaptive_pool),
@@ -126,6 +133,25 @@ class _Counter:
     def close(self) -> None:
         for handle in self._handles:
             handle.remove()
+
+
+def count_macs(model: nn.Module, call: Callable[[], object]) -> tuple[int, list[str]]:
+    """Count what one call costs.
+
+    Args:
+        model: Its modules are watched.
+        call: Runs (a part of) it on one sample: of a batch, one is counted.
+
+    Returns:
+        MACs, and ``name (type)`` of modules that ran and have no counting rule.
+    """
+    counter = _Counter(model)
+    try:
+        with torch.no_grad():
+            call()
+    finally:
+        counter.close()
+    return counter.macs, list(counter.uncounted)
 
 
 def count_exit_costs(model: nn.Module, input_shape: tuple[int, int, int]) -> ExitCosts:

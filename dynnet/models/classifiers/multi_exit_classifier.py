@@ -1,8 +1,5 @@
 """An mmpretrain classifier with several exits."""
 
-import os
-from collections.abc import Sequence
-
 import torch
 from mmpretrain.models import ImageClassifier
 from mmpretrain.structures import DataSample
@@ -13,15 +10,12 @@ from dynnet.utils.cost import ExitCosts, count_exit_costs
 from dynnet.utils.errors import ConfigError
 
 from ..backbones import MultiExitBackbone
-from ..exits import ExitThresholds, assign_exits, build_criterion
-from ..exits.assign import check_thresholds
+from ..exits import ThresholdsMixin, assign_exits, build_criterion
 from .early_exit import run_early_exit, run_to_exit
-
-Thresholds = Sequence[float] | ExitThresholds | str | os.PathLike | None
 
 
 @MODELS.register_module()
-class MultiExitClassifier(ImageClassifier):
+class MultiExitClassifier(ImageClassifier, ThresholdsMixin):
     """Image classifier with early exits.
 
     Test-time modes (``test_cfg.mode``):
@@ -117,47 +111,6 @@ class MultiExitClassifier(ImageClassifier):
                 f"mode={mode!r}: choose 'simulate', 'execute' or 'exit=k'"
             )
         self._mode = mode
-
-    def set_thresholds(
-        self, thresholds: Thresholds, budget: float | None = None
-    ) -> None:
-        """Set who leaves where.
-
-        Args:
-            thresholds: One number per exit but the last; solved thresholds, or the path
-                of their JSON file; None for those that the criterion itself has
-                (patience), if any.
-            budget: Mean cost per sample, which picks the operating point; not needed
-                where there is only one.
-
-        Raises:
-            ValueError: they do not fit the net, or the budget cannot be met.
-        """
-        if thresholds is None:
-            if budget is not None:
-                raise ConfigError('a budget needs solved thresholds to choose from')
-            self.thresholds = self.criterion.default_thresholds(self.num_exits)
-            return
-        if isinstance(thresholds, (str, os.PathLike)):
-            thresholds = ExitThresholds.load(thresholds)
-        if isinstance(thresholds, ExitThresholds):
-            thresholds.check_model(self.criterion.config, self.num_exits)
-            if budget is not None:
-                point = thresholds.choose(budget)
-            elif len(thresholds.points) == 1:
-                point = thresholds.points[0]
-            else:
-                costs = [p.expected_cost for p in thresholds.points]
-                raise ConfigError(
-                    f'{len(costs)} operating points to choose from: give a budget from '
-                    f'{min(costs):.10g} to {max(costs):.10g} {thresholds.cost_unit}'
-                )
-            thresholds = point.thresholds
-        elif budget is not None:
-            raise ConfigError(
-                'a budget chooses among solved thresholds, not from a list'
-            )
-        self.thresholds = check_thresholds(thresholds, self.num_exits).tolist()
 
     @property
     def exit_costs(self) -> list[float] | None:

@@ -10,7 +10,8 @@ from .budget_solver import (
     thresholds_for_shares,
 )
 from .builder import build_criterion, build_solver
-from .criteria import Entropy, ExitCriterion, Margin, MaxSoftmax, Patience
+from .criteria import Entropy, ExitCriterion, Margin, MaxLogit, MaxSoftmax, Patience
+from .mixin import ThresholdsMixin
 from .thresholds import ExitThresholds, OperatingPoint
 
 __all__ = [
@@ -19,9 +20,11 @@ __all__ = [
     'ExitCriterion',
     'ExitThresholds',
     'Margin',
+    'MaxLogit',
     'MaxSoftmax',
     'OperatingPoint',
     'Patience',
+    'ThresholdsMixin',
     'assign_exits',
     'build_criterion',
     'build_solver',

@@ -80,6 +80,16 @@ class MaxSoftmax(ExitCriterion):
 
 
 @EXIT_CRITERIA.register_module()
+class MaxLogit(ExitCriterion):
+    """The largest logit itself, the criterion of AdaFocus's conditional exit."""
+
+    def __call__(
+        self, logits: Tensor, memory: Tensor | None = None
+    ) -> tuple[Tensor, None]:
+        return logits.float().amax(dim=1), None
+
+
+@EXIT_CRITERIA.register_module()
 class Margin(ExitCriterion):
     """The largest softmax probability minus the second largest."""
 

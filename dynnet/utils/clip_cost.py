@@ -1,0 +1,128 @@
+"""What a clip costs, part by part, in multiply-accumulates as AdaFocus's paper counts.
+
+Convolutions, linear layers and GRUs count; BN, activations and pooling are free. Of the
+encoders the classification layers of stage 0 are left out: they are not run.
+"""
+
+import copy
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from .cost import count_macs
+
+
+@dataclass
+class ClipCosts:
+    """MACs of a clip's parts.
+
+    Attributes:
+        num_frames: Frames T per clip; 1 where a clip has one answer.
+        glance: f_G, per frame (per clip where ``num_frames`` is 1).
+        policy: The policy, likewise.
+        focus: f_L on one patch (on all patches of the clip).
+        head: The classifiers, likewise.
+        uncounted: Modules that ran and have no counting rule.
+    """
+
+    num_frames: int
+    glance: float
+    policy: float
+    focus: float
+    head: float
+    uncounted: list[str] = field(default_factory=list)
+    # Early exit's loops ask for the count of other papers' counter: there is none.
+    published_flops: None = None
+
+    def of_frames(self, frames: int, focused: int) -> float:
+        """MACs of ``frames`` frames of which ``focused`` were looked at closely."""
+        return frames * (self.glance + self.policy + self.head) + focused * self.focus
+
+    @property
+    def macs(self) -> list[float]:
+        """MACs up to each frame, all of them looked at closely."""
+        return [self.of_frames(t, t) for t in range(1, self.num_frames + 1)]
+
+    @property
+    def total(self) -> float:
+        """MACs of the whole clip."""
+        return self.of_frames(self.num_frames, self.num_frames)
+
+
+def count_clip_costs(model: nn.Module, frame_size: int, num_frames: int) -> ClipCosts:
+    """Count an ``AdaFocus``.
+
+    Args:
+        model: The recognizer; it is not changed.
+        frame_size: Side of the frames.
+        num_frames: Frames per clip.
+    """
+    model = _on_meta(model)
+    uncounted: list[str] = []
+    with torch.device('meta'), torch.no_grad():
+        frame = torch.empty(1, 3, frame_size, frame_size)
+        patch = torch.empty(1, 3, model.patch_size, model.patch_size)
+        maps = model.encode_global(frame)
+        width = model.cls_head.in_channels
+        parts = dict(
+            glance=(model, lambda: model.encode_global(frame)),
+            policy=(model.policy, lambda: model.policy(maps[None])),
+            focus=(model, lambda: model.encode_local(patch)),
+            head=(model.cls_head, lambda: model.cls_head(torch.empty(1, 1, width))),
+        )
+        costs = _count(parts, uncounted)
+    return ClipCosts(num_frames, **costs, uncounted=uncounted)
+
+
+def count_two_stream_costs(
+    model: nn.Module, frame_size: int, num_glance: int, num_focus: int
+) -> ClipCosts:
+    """Count an ``AdaFocusTSM``; a clip is one unit.
+
+    Args:
+        model: The recognizer; it is not changed.
+        frame_size: Side of the frames.
+        num_glance: Frames of the glance.
+        num_focus: Frames of the focus.
+    """
+    model = _on_meta(model)
+    uncounted: list[str] = []
+    with torch.device('meta'), torch.no_grad():
+        frames = torch.empty(num_glance, 3, frame_size, frame_size)
+        patches = torch.empty(num_focus, 3, model.patch_size, model.patch_size)
+        maps = model.encode_global(frames)[None]
+        vectors = [
+            torch.empty(1, number, head.fc.in_features)
+            for number, head in (
+                (num_glance, model.global_head),
+                (num_focus, model.cls_head),
+            )
+        ]
+        parts = dict(
+            glance=(model, lambda: model.encode_global(frames)),
+            policy=(model.policy, lambda: model.policy(model.states(maps))),
+            focus=(model, lambda: model.encode_local(patches)),
+        )
+        costs = _count(parts, uncounted)
+        # A call counts one frame of a batch.
+        costs['glance'] *= num_glance
+        costs['focus'] *= num_focus
+        heads = [
+            count_macs(head, lambda head=head, x=x: head(x))[0]
+            for head, x in zip((model.global_head, model.cls_head), vectors)
+        ]
+    return ClipCosts(1, **costs, head=sum(heads), uncounted=uncounted)
+
+
+def _on_meta(model: nn.Module) -> nn.Module:
+    """A copy without memory: shapes are all that is needed."""
+    return copy.deepcopy(model).to('meta').eval()
+
+
+def _count(parts: dict, uncounted: list[str]) -> dict[str, float]:
+    costs = {}
+    for name, (module, call) in parts.items():
+        costs[name], missed = count_macs(module, call)
+        uncounted += missed
+    return costs
