@@ -43,8 +43,6 @@ QUICK = (
     'test_dataloader.dataset.indices=400',
     'train_cfg.max_epochs=1',
     'param_scheduler.0.end=5',
-    'param_scheduler.1.T_max=1',
-    'param_scheduler.1.end=1',
     'default_hooks.logger.interval=5',
 )
 

@@ -112,7 +112,7 @@ def check_state(state_dict: State, expected: State, source: str) -> None:
 def convert_checkpoint(
     source: str | Path,
     target: str | Path,
-    config: str | Path,
+    config: str | Path | Config,
     rename: Callable[[State], dict[str, Tensor]],
 ) -> Conversion:
     """Convert a published checkpoint for the model of a config.
@@ -120,7 +120,7 @@ def convert_checkpoint(
     Args:
         source: The published file.
         target: Where the converted checkpoint is written, whole or not at all.
-        config: The dynnet config of the same network.
+        config: The dynnet config of the same network, or its file.
         rename: Maps the published keys to dynnet's.
 
     Returns:
@@ -131,11 +131,13 @@ def convert_checkpoint(
         ConfigError: there is no such config, or it has no model.
     """
     content = read_published(source)
-    if not Path(config).is_file():
-        raise ConfigError(f'config file {config} does not exist')
-    cfg = Config.fromfile(config)
+    cfg = config
+    if not isinstance(cfg, Config):
+        if not Path(config).is_file():
+            raise ConfigError(f'config file {config} does not exist')
+        cfg = Config.fromfile(config)
     if cfg.get('model') is None:
-        raise ConfigError(f'{config} has no model')
+        raise ConfigError(f'{cfg.filename or "the config"} has no model')
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         expected = MODELS.build(cfg.model).state_dict()
     state_dict = rename(content['state_dict'])

@@ -6,7 +6,8 @@ report: it adds one per ReLU element, k * k per pooled output and the linear bia
 takes BN, concatenation and resizing for free.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -75,7 +76,9 @@ def _free(module: nn.Module, x: Tensor, y: Tensor) -> Count:
     return 0, 0
 
 
-RULES: tuple[tuple[tuple, Callable[[nn.Module, Tensor, Tensor], Count]], ...] = (
+Rules = tuple[tuple[tuple, Callable[[nn.Module, Tensor, Tensor], Count]], ...]
+
+RULES: Rules = (
     ((nn.Conv2d,), _conv),
     ((nn.Linear,), _linear),
     ((nn.GRU,), _gru),
@@ -93,12 +96,20 @@ class _Counter:
     never calls.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(
+        self, model: nn.Module, rules: Rules = RULES, skip: tuple[type, ...] = ()
+    ) -> None:
+        self.rules = rules
         self.macs = self.flops = self.params = 0
         self.uncounted: dict[str, None] = {}
         self._seen: set = set()
         self._handles = []
+        left_out = {
+            part for m in model.modules() if isinstance(m, skip) for part in m.modules()
+        }
         for name, module in model.named_modules():
+            if module in left_out:
+                continue
             is_leaf = next(module.children(), None) is None
             if is_leaf or module._parameters:
                 hook = self._hook(name)
@@ -109,7 +120,7 @@ class _Counter:
             if id(module) not in self._seen:
                 self._seen.add(id(module))
                 self.params += sum(p.numel() for p in module.parameters(recurse=False))
-            for kinds, rule in RULES:
+            for kinds, rule in self.rules:
                 if isinstance(module, kinds):
                     macs, flops = rule(module, inputs[0], output)
                     self.macs += macs
@@ -155,24 +166,55 @@ def count_exit_costs(model: nn.Module, input_shape: tuple[int, int, int]) -> Exi
         The costs per picture.
     """
     costs = ExitCosts(input_shape=tuple(input_shape))
+    with _counting(model, input_shape) as (counter, x):
+        for k, feat in enumerate(model.backbone.iter_exits(x)):
+            before = counter.macs
+            model.head.forward_exit(k, feat)
+            costs.macs.append(float(counter.macs))
+            costs.published_flops.append(float(counter.flops))
+            costs.params.append(counter.params)
+            costs.head_macs.append(float(counter.macs - before))
+    costs.uncounted = list(counter.uncounted)
+    return costs
+
+
+def count_forward(
+    model: nn.Module,
+    input_shape: tuple[int, int, int],
+    rules: Rules = RULES,
+    skip: tuple[type, ...] = (),
+) -> tuple[int, int, list[str]]:
+    """Count what a network costs when everything is computed.
+
+    Args:
+        model: Run once, in eval mode, on one picture.
+        input_shape: (C, H, W) of the picture.
+        rules: Which modules cost what.
+        skip: Types of modules that are left out, with all that they contain.
+
+    Returns:
+        MACs, FLOPs by the rules, and ``name (type)`` of modules without a rule.
+    """
+    with _counting(model, input_shape, rules, skip) as (counter, x):
+        model(x)
+    return counter.macs, counter.flops, list(counter.uncounted)
+
+
+@contextmanager
+def _counting(
+    model: nn.Module, input_shape: tuple[int, ...], *settings
+) -> Iterator[tuple[_Counter, Tensor]]:
+    """Count inside the ``with``, in eval mode, on the picture that is given."""
     modes = {module: module.training for module in model.modules()}
     like = next(model.parameters())
     x = torch.zeros(1, *input_shape, dtype=like.dtype, device=like.device)
-    counter = _Counter(model)
+    counter = _Counter(model, *settings)
     model.eval()
     try:
         # With gradients on, the modules themselves run and not their folded forms.
         with torch.enable_grad():
-            for k, feat in enumerate(model.backbone.iter_exits(x)):
-                before = counter.macs
-                model.head.forward_exit(k, feat)
-                costs.macs.append(float(counter.macs))
-                costs.published_flops.append(float(counter.flops))
-                costs.params.append(counter.params)
-                costs.head_macs.append(float(counter.macs - before))
+            yield counter, x
     finally:
         counter.close()
         for module, mode in modes.items():  # parts may have modes of their own
             module.training = mode
-    costs.uncounted = list(counter.uncounted)
-    return costs

@@ -4,10 +4,12 @@ from .cam_config import add_cam_loss
 from .cam_distill_classifier import CAMDistillClassifier
 from .early_exit import run_early_exit, run_to_exit
 from .freeze_exit import freeze_exit_config, freeze_exit_state
+from .gated_classifier import GatedClassifier
 from .multi_exit_classifier import MultiExitClassifier
 
 __all__ = [
     'CAMDistillClassifier',
+    'GatedClassifier',
     'MultiExitClassifier',
     'add_cam_loss',
     'freeze_exit_config',
