@@ -4,6 +4,7 @@ from dynnet.registry import DATASETS, TRANSFORMS
 from dynnet.utils.optional import is_available, register_missing
 
 from .class_subset import ClassSubset
+from .cue_truth import LoadCueTruth
 from .subset import HoldoutSubset, Subset
 from .video_transforms import (
     DecodeVideo,
@@ -16,6 +17,7 @@ __all__ = [
     'ClassSubset',
     'DecodeVideo',
     'HoldoutSubset',
+    'LoadCueTruth',
     'OpenVideo',
     'SampleGlanceFocus',
     'SampleSegments',

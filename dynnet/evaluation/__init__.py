@@ -5,6 +5,7 @@ from .metrics import (
     BudgetedBatchMetric,
     CalibrationTable,
     CostMetric,
+    PatchDistance,
     VideoMetric,
 )
 
@@ -13,5 +14,6 @@ __all__ = [
     'BudgetedBatchMetric',
     'CalibrationTable',
     'CostMetric',
+    'PatchDistance',
     'VideoMetric',
 ]

@@ -2,6 +2,7 @@ from .anytime_accuracy import AnytimeAccuracy
 from .budgeted_batch_metric import BudgetedBatchMetric
 from .calibration_table import CalibrationTable
 from .cost_metric import CostMetric
+from .patch_distance import PatchDistance
 from .video_metric import VideoMetric
 
 __all__ = [
@@ -9,5 +10,6 @@ __all__ = [
     'BudgetedBatchMetric',
     'CalibrationTable',
     'CostMetric',
+    'PatchDistance',
     'VideoMetric',
 ]
