@@ -8,6 +8,8 @@ import torch
 
 from dynnet.utils.errors import ConfigError
 
+from .shares import check_shares, mth_best, quotas
+
 Array = TypeVar('Array', np.ndarray, torch.Tensor)
 
 
@@ -37,6 +39,47 @@ def assign_exits(scores: Array, thresholds: Sequence[float] | Array) -> Array:
     leaves = np.ones(scores.shape, dtype=bool)
     leaves[:-1] = scores[:-1] >= thresholds.astype(scores.dtype)[:, None]
     return leaves.argmax(axis=0)
+
+
+def assign_by_shares(
+    scores: Array, shares: Sequence[float] | np.ndarray | torch.Tensor
+) -> Array:
+    """Assign a fixed number of samples to every exit: the most confident first.
+
+    Exit k, in order, takes the floor(N * share_k) best of the samples that no earlier
+    exit took; the last exit takes the rest. These are the quotas and the ranking of
+    :func:`thresholds_for_shares`, but not its ties: of samples that tie for the last
+    place of a quota, the first ones are taken, so that every count is exact. A quota
+    of zero leaves its exit without samples.
+
+    Args:
+        scores: Shape (E, N), larger means leave. NumPy or torch.
+        shares: Shape (E,), not negative, sum 1.
+
+    Returns:
+        Exit index (N,) int64, from 0, of the same library (and device) as ``scores``.
+
+    Raises:
+        ValueError: Bad shares, or scores that are no table or hold NaN.
+    """
+    check_scores(scores)
+    num_exits, num_samples = scores.shape
+    counts = quotas(check_shares(shares, num_exits), num_samples).tolist()
+    lib = torch if isinstance(scores, torch.Tensor) else np
+    exits = lib.full_like(scores[0], num_exits - 1, dtype=lib.int64)
+    free = lib.ones_like(exits, dtype=bool)
+    for k, quota in enumerate(counts[:-1]):
+        if quota == 0:
+            continue
+        # Nobody's score is so low that a taken sample could come before a free one.
+        ranked = lib.where(free, scores[k], -lib.inf)
+        limit = mth_best(ranked, min(quota, num_samples))
+        above, tied = ranked > limit, free & (ranked == limit)
+        room = quota - above.sum()
+        taken = above | (tied & (lib.cumsum(tied, 0) <= room))
+        exits = lib.where(taken, k, exits)
+        free = free & ~taken
+    return exits
 
 
 def check_scores(scores: Array) -> None:

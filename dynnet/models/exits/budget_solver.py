@@ -7,57 +7,18 @@ samples for each exit, filled by falling score, ties included.
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from dynnet.registry import BUDGET_SOLVERS
 from dynnet.utils.errors import ConfigError
 
 from .assign import assign_exits, check_scores
+from .shares import check_shares, exit_shares, mth_best, quotas
 from .thresholds import OperatingPoint, check_budget, check_costs
 
 # The published grid: p / 20 from 0.05 to 1.95.
 P_GRID = tuple(range(1, 40))
-P_UNIFORM = 20
 # At ratios beyond exp(+-this) one exit has the whole float32 share.
 _LOG_RATIO_LIMIT = 40.0
-
-
-def exit_shares(p: float, num_exits: int) -> np.ndarray:
-    r"""Shares of samples per exit, :math:`q_k \propto (p / 20)^k`, k = 1..E.
-
-    p = 20 is uniform, smaller ones favour early exits.
-
-    Args:
-        p: Positive number; the published grid is 1..39.
-        num_exits: E.
-
-    Returns:
-        Shape (E,), float32, sums to 1.
-
-    Raises:
-        ValueError: ``p`` is not positive.
-    """
-    if not p > 0:
-        raise ConfigError(f'p must be positive, got {p}')
-    # torch's float32 exp and log, as in the published scripts: NumPy's differ in the
-    # last bit, which is enough to move a quota by one.
-    powers = torch.arange(1, num_exits + 1, dtype=torch.float32)
-    shares = torch.exp(torch.log(torch.full((1,), p / P_UNIFORM)) * powers)
-    return (shares / shares.sum()).numpy()
-
-
-def quotas(shares: Sequence[float] | np.ndarray, num_samples: int) -> np.ndarray:
-    """How many samples each exit may keep: the floor of a float32 product.
-
-    Args:
-        shares: Shape (E,).
-        num_samples: N.
-
-    Returns:
-        Shape (E,), int64.
-    """
-    shares = np.asarray(shares, dtype=np.float32)
-    return np.floor(np.float32(num_samples) * shares).astype(np.int64)
 
 
 def thresholds_for_shares(
@@ -89,7 +50,7 @@ def thresholds_for_shares(
     for k, quota in enumerate(quotas(shares, scores.shape[1])[:-1]):
         candidates = scores[k, remains]
         if 0 < quota <= candidates.size:
-            thresholds[k] = np.partition(candidates, -quota)[-quota]
+            thresholds[k] = mth_best(candidates, int(quota))
             remains &= scores[k] < thresholds[k]
     return thresholds
 
@@ -167,31 +128,6 @@ def evaluate_thresholds(
     if correct is not None:
         accuracy = 100 * float(correct[exits, np.arange(exits.size)].mean())
     return cost, accuracy, fractions
-
-
-def check_shares(shares: Sequence[float] | np.ndarray, num_exits: int) -> np.ndarray:
-    """Turn exit shares into a valid array.
-
-    Args:
-        shares: One per exit.
-        num_exits: E.
-
-    Returns:
-        Shape (E,), float32.
-
-    Raises:
-        ValueError: Wrong length, a negative share, or a sum other than 1.
-    """
-    array = np.asarray(shares, dtype=np.float32)
-    if array.shape != (num_exits,):
-        raise ConfigError(
-            f'{num_exits} exits need {num_exits} shares, got {array.size}: {shares}'
-        )
-    if not (array >= 0).all() or abs(float(array.sum()) - 1) > 1e-4:
-        raise ConfigError(
-            f'exit shares must not be negative and sum to 1, got {array.tolist()}'
-        )
-    return array
 
 
 @BUDGET_SOLVERS.register_module()

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynnet.models.exits import assign_exits
+from dynnet.models.exits import assign_by_shares, assign_exits, quotas
 
 
 def slow_assign(scores, thresholds):
@@ -65,3 +65,49 @@ def test_bad_input(like):
         assign_exits(like([[0.1, math.nan], [0.3, 0.4]]), [0.5])
     with pytest.raises(ValueError, match='must have shape'):
         assign_exits(like([0.1]), [])
+
+
+def slow_assign_by_shares(scores, shares):
+    """As the paper says it: one exit after the other, the most confident first."""
+    num_exits, n = scores.shape
+    left, exits = list(range(n)), [num_exits - 1] * n
+    for k in range(num_exits - 1):
+        left.sort()
+        left.sort(key=lambda j, k=k: -scores[k, j])  # stable: of ties, the first
+        quota = int(np.float32(n) * np.float32(shares[k]))
+        for j in left[:quota]:
+            exits[j] = k
+        left = left[quota:]
+    return exits
+
+
+@settings(deadline=None)
+@given(
+    rows=st.integers(1, 4).flatmap(
+        lambda e: st.tuples(
+            st.lists(st.tuples(*[LEVELS] * e), min_size=1, max_size=24),
+            st.tuples(*[st.integers(0, 5)] * e).filter(any),
+        )
+    )
+)
+def test_assign_by_shares_takes_exact_numbers_and_the_best(rows):
+    table, parts = rows
+    scores = np.float32(table).T
+    shares = np.float32(parts) / sum(parts)
+    expected = slow_assign_by_shares(scores, shares)
+    assert assign_by_shares(scores, shares).tolist() == expected
+    ours = assign_by_shares(torch.from_numpy(scores), torch.from_numpy(shares))
+    assert ours.dtype == torch.int64 and ours.tolist() == expected
+    counts = np.bincount(expected, minlength=len(parts))[:-1]
+    assert counts.tolist() == quotas(shares, len(table))[:-1].tolist()
+
+
+def test_assign_by_shares_refuses_bad_input():
+    scores = np.zeros((2, 4), np.float32)
+    with pytest.raises(ValueError, match='2 exits need 2 shares, got 3'):
+        assign_by_shares(scores, [0.5, 0.25, 0.25])
+    with pytest.raises(ValueError, match='sum to 1'):
+        assign_by_shares(scores, [0.5, 0.6])
+    scores[1, 2] = np.nan
+    with pytest.raises(ValueError, match='NaN, the first at exit 2, sample 2'):
+        assign_by_shares(scores, [0.5, 0.5])
