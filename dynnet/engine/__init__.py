@@ -1,5 +1,5 @@
-"""Hooks and loops of training and testing."""
+"""Hooks, loops and optimizers of training and testing."""
 
-from . import hooks, runner
+from . import hooks, runner, split_optim_wrapper
 
-__all__ = ['hooks', 'runner']
+__all__ = ['hooks', 'runner', 'split_optim_wrapper']

@@ -3,14 +3,24 @@
 from dynnet.registry import MODELS
 from dynnet.utils.optional import is_available, register_missing
 
-from . import backbones, exits, gates, heads, layers, losses, policies
+from . import (
+    backbones,
+    data_parallel,
+    exits,
+    gates,
+    heads,
+    layers,
+    losses,
+    policies,
+    weighting,
+)
 
 if is_available('mmpretrain'):
     from . import classifiers  # noqa: F401
     from .backbones import cifar_resnet, las_resnet, regnet_y  # noqa: F401
     from .heads import cam_linear_cls_head, single_exit_head  # noqa: F401
 else:
-    _missing = ['MultiExitClassifier', 'SingleExitHead']
+    _missing = ['L2WClassifier', 'MultiExitClassifier', 'SingleExitHead']
     _missing += ['CAMDistillClassifier', 'CAMLinearClsHead', 'CIFARResNet']
     _missing += [
         'GatedClassifier',
@@ -26,4 +36,14 @@ MODELS.register_lazily(
     ['AdaFocus', 'AdaFocusTSM'], 'dynnet.models.recognizers', 'mmaction'
 )
 
-__all__ = ['backbones', 'exits', 'gates', 'heads', 'layers', 'losses', 'policies']
+__all__ = [
+    'backbones',
+    'data_parallel',
+    'exits',
+    'gates',
+    'heads',
+    'layers',
+    'losses',
+    'policies',
+    'weighting',
+]
