@@ -1,7 +1,7 @@
 """Bringing published checkpoints into dynnet's layout, strictly."""
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,22 @@ def early_exit_keys(state_dict: State) -> dict[str, Tensor]:
             renamed['head.exits.' + name.removeprefix('classifier.')] = value
         else:
             renamed['backbone.' + name] = value
+    return renamed
+
+
+def l2w_keys(state_dict: State, meta_state_dict: State) -> dict[str, Tensor]:
+    """Rename the keys of a published L2W-DEN checkpoint's two networks.
+
+    Args:
+        state_dict: Of the network that is trained: an MSDNet's or a RANet's.
+        meta_state_dict: Of the weight prediction network.
+
+    Returns:
+        The former as :func:`early_exit_keys` renames it; the latter under ``wpn.``.
+    """
+    renamed = early_exit_keys(state_dict)
+    for name, value in meta_state_dict.items():
+        renamed['wpn.' + name.removeprefix('module.')] = value
     return renamed
 
 
@@ -113,7 +129,8 @@ def convert_checkpoint(
     source: str | Path,
     target: str | Path,
     config: str | Path | Config,
-    rename: Callable[[State], dict[str, Tensor]],
+    rename: Callable[..., dict[str, Tensor]],
+    entries: Sequence[str] = ('state_dict',),
 ) -> Conversion:
     """Convert a published checkpoint for the model of a config.
 
@@ -121,13 +138,16 @@ def convert_checkpoint(
         source: The published file.
         target: Where the converted checkpoint is written, whole or not at all.
         config: The dynnet config of the same network, or its file.
-        rename: Maps the published keys to dynnet's.
+        rename: Maps the published keys to dynnet's; takes the state dicts of
+            ``entries``.
+        entries: Entries of the file that hold them.
 
     Returns:
         What was converted.
 
     Raises:
-        CheckpointError: the file cannot be opened or does not fit the config.
+        CheckpointError: the file cannot be opened, lacks an entry or does not fit the
+            config.
         ConfigError: there is no such config, or it has no model.
     """
     content = read_published(source)
@@ -140,9 +160,12 @@ def convert_checkpoint(
         raise ConfigError(f'{cfg.filename or "the config"} has no model')
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         expected = MODELS.build(cfg.model).state_dict()
-    state_dict = rename(content['state_dict'])
+    for entry in entries:
+        if not isinstance(content.get(entry), Mapping):
+            raise CheckpointError(f'{source}: it has no {entry!r}')
+    state_dict = rename(*(content[entry] for entry in entries))
     check_state(state_dict, expected, str(source))
-    left_out = sorted(set(content) - {'state_dict'})
+    left_out = sorted(set(content) - set(entries))
     meta = dict(converted_from=Path(source).name)
     save_checkpoint(target, dict(meta=meta, state_dict=state_dict))
     return Conversion(state_dict, left_out)
@@ -150,22 +173,25 @@ def convert_checkpoint(
 
 def run_converter(
     description: str,
-    rename: Callable[[State], dict[str, Tensor]],
+    rename: Callable[..., dict[str, Tensor]],
     argv: list[str] | None = None,
+    entries: Sequence[str] = ('state_dict',),
 ) -> None:
     """The command line of a converter: SOURCE TARGET --config CONFIG.
 
     Args:
         description: First line of the help.
-        rename: Maps the published keys to dynnet's.
+        rename: Maps the published keys to dynnet's; takes the state dicts of
+            ``entries``.
         argv: The arguments; None takes those of the process.
+        entries: Entries of the file that hold them.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument('source', help='published checkpoint')
     parser.add_argument('target', help='converted checkpoint to write')
     parser.add_argument('--config', required=True, help='config of the same network')
     args = parser.parse_args(argv)
-    done = convert_checkpoint(args.source, args.target, args.config, rename)
+    done = convert_checkpoint(args.source, args.target, args.config, rename, entries)
     print(f'{args.target}: {len(done.state_dict)} tensors, none missing, none unused')
     if done.left_out:
         print(f'not converted: {", ".join(done.left_out)}')
