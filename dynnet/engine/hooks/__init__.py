@@ -4,14 +4,18 @@ from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .broken_clips_hook import BrokenClipsHook
 from .epoch_seed_hook import EpochSeedHook
 from .exit_thresholds_hook import LoadExitThresholdsHook
+from .l2w_hook import L2WHook
 from .non_finite_loss_hook import NonFiniteLossHook
+from .sample_weights_hook import LogSampleWeightsHook
 from .value_schedule_hook import ValueScheduleHook
 
 __all__ = [
     'AtomicCheckpointHook',
     'BrokenClipsHook',
     'EpochSeedHook',
+    'L2WHook',
     'LoadExitThresholdsHook',
+    'LogSampleWeightsHook',
     'NonFiniteLossHook',
     'ValueScheduleHook',
 ]
