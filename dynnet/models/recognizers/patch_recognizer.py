@@ -45,6 +45,7 @@ class PatchRecognizer(BaseRecognizer):
         cls_head: The classifier f_C.
         global_head: Classifier on f_G alone: stage 0's, and auxiliary.
         local_head: Classifier on f_L alone; None where no stage needs it.
+        num_classes: Given to the heads that do not name their own.
         patch_size: Side P of a patch.
         frame_size: Side of the (square) frames.
         glance_size: Side that frames are reduced to for f_G; None: not reduced.
@@ -67,6 +68,7 @@ class PatchRecognizer(BaseRecognizer):
         cls_head: dict,
         global_head: dict | None = None,
         local_head: dict | None = None,
+        num_classes: int | None = None,
         patch_size: int = 128,
         frame_size: int = 224,
         glance_size: int | None = None,
@@ -88,9 +90,14 @@ class PatchRecognizer(BaseRecognizer):
         self.policy: PatchPolicy = MODELS.build(
             dict(dict(type='PatchPolicy'), **policy)
         )
-        self.cls_head = MODELS.build(cls_head)
-        self.global_head = None if global_head is None else MODELS.build(global_head)
-        self.local_head = None if local_head is None else MODELS.build(local_head)
+        for name, head in (
+            ('cls_head', cls_head),
+            ('global_head', global_head),
+            ('local_head', local_head),
+        ):
+            if head is not None and num_classes is not None:
+                head = dict(dict(num_classes=num_classes), **head)
+            setattr(self, name, None if head is None else MODELS.build(head))
         check_patch_size(frame_size, patch_size)
         self.patch_size, self.frame_size = patch_size, frame_size
         self.glance_size, self.max_frames = glance_size, max_frames
@@ -190,16 +197,36 @@ class PatchRecognizer(BaseRecognizer):
         Raises:
             ConfigError: No stage, or one whose start was not loaded.
         """
+        if self.stage in ('policy', 'gate'):
+            return self.policy_losses(self.act(inputs, data_samples))
+        batch = self._batch(inputs, data_samples)
+        return getattr(self, f'loss_{self.stage}')(*batch)
+
+    def act(self, inputs: Any, data_samples: list) -> Rollout:
+        """Let the policy act on a batch, for :meth:`policy_losses` to learn from.
+
+        Args:
+            inputs: As for :meth:`loss`.
+            data_samples: As for :meth:`loss`.
+
+        Raises:
+            ConfigError: Another stage than ``'policy'`` or ``'gate'``, or one whose
+                start was not loaded.
+        """
+        if self.stage not in ('policy', 'gate'):
+            raise ConfigError(
+                f"train_cfg.stage={self.stage!r} learns no policy: 'policy' and "
+                "'gate' do"
+            )
+        return self.rollout(*self._batch(inputs, data_samples))
+
+    def _batch(self, inputs: Any, data_samples: list) -> tuple[Any, Tensor]:
+        """Frames and labels, the stage's start checked."""
         if self.stage is None:
             raise ConfigError('training needs model.train_cfg.stage')
         self._check_start()
-        labels = draw_labels(data_samples, self.cls_head.num_classes).to(
-            next(self.parameters()).device
-        )
-        frames = self.prepare(inputs)
-        if self.stage in ('policy', 'gate'):
-            return self.policy_losses(self.rollout(frames, labels))
-        return getattr(self, f'loss_{self.stage}')(frames, labels)
+        labels = draw_labels(data_samples, self.cls_head.num_classes)
+        return self.prepare(inputs), labels.to(next(self.parameters()).device)
 
     def prepare(self, inputs: Any) -> Any:
         """Check the frames and bring them into the form that the stages take."""
