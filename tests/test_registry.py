@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,9 @@ def test_a_toolbox_finds_its_defaults_in_our_scope(scope):
     assert type(head.loss_module).__module__.startswith('mmpretrain.')
 
 
-def test_without_a_default_scope_ours_and_scoped_names_build():
+def test_without_a_default_scope_ours_and_scoped_names_build(monkeypatch):
+    # Runners of other tests may have left theirs.
+    monkeypatch.setattr(DefaultScope, '_instance_dict', OrderedDict())
     assert registry.MODELS.build(dict(type='RANet')).num_exits > 1
     cfg = dict(type='mmpretrain.LinearClsHead', num_classes=3, in_channels=4)
     assert registry.MODELS.build(cfg).fc.out_features == 3
