@@ -48,7 +48,7 @@ _FUNCTIONS = {
     'supported': 'i',
     'pack': 'ipiip',
     'plan': 'piippiiiiiiipppp',
-    'product': 'ippippippppii',
+    'product': 'ipipippipppii',
     'block': 'ippiipiipppiippip',
     'pointwise': 'ippppiippiii',
 }
