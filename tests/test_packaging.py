@@ -74,6 +74,13 @@ def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_the_wheel_carries_the_kernels_sources(site):
+    csrc = 'dynnet/ops/sparse_conv/csrc'
+    names = {path.name for path in (site / csrc).iterdir()}
+    assert 'sparse_conv.cpp' in names
+    assert names == {path.name for path in (ROOT / csrc).iterdir()}
+
+
 def test_every_folder_with_modules_is_a_package():
     folders = {path.parent for path in (ROOT / 'dynnet').rglob('*.py')}
     assert folders

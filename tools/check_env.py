@@ -67,6 +67,16 @@ def probe_ops() -> str:
     return 'compiled ops work'
 
 
+def probe_sparse() -> str:
+    """Tell which backend executes masks, and what the others are."""
+    from dynnet.ops.sparse_conv import BACKENDS, cpp, unavailable
+
+    state = cpp.describe()
+    others = [name for name in BACKENDS if name != 'cpp' and unavailable(name) is None]
+    active = 'cpp' if state.startswith('compiled') else others[0]
+    return f'auto is {active}; cpp: {state}; also {", ".join(others)}'
+
+
 def probe_mmaction() -> str:
     """Import mmaction2 the way dynnet does."""
     from dynnet.utils.compat import import_mmaction
@@ -86,6 +96,7 @@ PARTS = (
         imports('mmpretrain', 'mmpretrain.models', 'mmpretrain.datasets'),
         f'{SETUP} classification',
     ),
+    Part('sparse_conv', 'dynnet', probe_sparse, f'{SETUP} classification'),
     Part('mmcv.ops', 'onedl-mmcv', probe_ops, f'{SETUP} classification --ops'),
     Part(
         'mmdet',

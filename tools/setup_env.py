@@ -7,7 +7,8 @@
 Needs nothing but Python 3.10 to 3.12. Runs again at no cost when nothing changed, and
 adds to an environment that has less. mmcv comes without compiled ops unless ``--ops``
 asks for them; their wheel is built once and kept in the user's cache, outside of the
-clone. Environment variables: ``TORCH_INDEX_URL``, the index that torch and torchvision
+clone, and so are dynnet's own sparse kernels (seconds; left out without a compiler).
+Environment variables: ``TORCH_INDEX_URL``, the index that torch and torchvision
 come from (CPU only, another CUDA); ``XDG_CACHE_HOME``, where the wheel is kept;
 ``MAX_JOBS``, how many files the build compiles at once.
 """
@@ -75,6 +76,7 @@ def fingerprint(root: Path, python: str, index: str) -> str:
     """
     files = [*sorted((root / 'requirements').glob('*.txt')), root / 'setup.py']
     files += [root / 'dynnet/version.py', root / 'tools/setup_env.py']
+    files += sorted((root / 'dynnet/ops/sparse_conv/csrc').glob('*'))
     digest = hashlib.sha256(f'{root}\n{python}\n{index}\n'.encode())
     for path in files:
         digest.update(f'{path.name}\n'.encode() + path.read_bytes())
@@ -300,6 +302,21 @@ def install_ops(environment: Environment) -> str:
     return folder.name
 
 
+def build_kernels(python: Path) -> None:
+    """Compile dynnet's own kernels beside torch into the user's cache.
+
+    No compiler is no failure: dynnet then runs on PyTorch's operators.
+
+    Args:
+        python: Interpreter of an environment with torch and dynnet.
+    """
+    say("dynnet's sparse kernels")
+    command = [python, '-W', 'ignore', '-m', 'dynnet.ops.sparse_conv.build']
+    done = subprocess.run(command, text=True, capture_output=True)
+    lines = (done.stderr if done.returncode else done.stdout).strip().splitlines()
+    say(lines[-1] if lines else f'not compiled ({done.returncode})')
+
+
 def main() -> None:
     args = parse_args()
     if not (3, 10) <= sys.version_info[:2] <= (3, 12):
@@ -344,6 +361,7 @@ def set_up(environment: Environment, parts: list[str], ops: bool) -> None:
         environment.install('--no-deps', '-r', REQUIREMENTS / 'video-nodeps.txt')
     say('dynnet')
     environment.install('--no-deps', '--no-build-isolation', '-e', ROOT)
+    build_kernels(environment.python)
     check = 'import dynnet, mmcv' + (', mmcv.ops' if ops else '')
     run(environment.python, '-W', 'ignore', '-c', check)
 

@@ -43,6 +43,13 @@ def test_what_is_not_installed_is_missing():
     assert text.splitlines()[0].split() == ['x', 'not', 'installed', 'FAILS', 'missing']
 
 
+def test_the_active_sparse_backend_is_named(monkeypatch):
+    monkeypatch.setenv('DYNNET_SPARSE_CPP', '0')
+    remark = check_env.probe_sparse()
+    assert remark.endswith('dense') and 'cpp: off (DYNNET_SPARSE_CPP=0)' in remark
+    assert remark.split(';')[0] in ('auto is mkldnn', 'auto is torch')
+
+
 def test_strict_decides_the_exit_status(monkeypatch, capsys):
     part = check_env.Part('x', 'pytest', failing(ImportError('gone')), 'y')
     monkeypatch.setattr(check_env, 'PARTS', (part,))

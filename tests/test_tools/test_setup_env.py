@@ -168,3 +168,29 @@ def test_a_build_lands_whole_and_shows_progress(tmp_path, capsys):
     assert (folder / 'a.whl').read_text().split()[:2] == ['1', '-g0']
     assert [p.name for p in folder.parent.iterdir()] == ['key']
     assert 'compiled 20/20' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('body', 'said'),
+    [
+        ('echo "a log line"; echo /cache/kernels.so', '/cache/kernels.so'),
+        ('echo "Traceback" >&2; echo "no C++ compiler" >&2; exit 1', 'no C++ compiler'),
+        ('exit 3', 'not compiled (3)'),
+    ],
+)
+def test_kernels_that_do_not_compile_do_not_stop_the_set_up(
+    tmp_path, capsys, body, said
+):
+    python = tmp_path / 'python'
+    python.write_text(f'#!/bin/sh\n{body}\n')
+    python.chmod(python.stat().st_mode | stat.S_IXUSR)
+    setup_env.build_kernels(python)
+    assert capsys.readouterr().out.splitlines()[-1] == f'[setup] {said}'
+
+
+def test_fingerprint_follows_the_kernels(clone):
+    before = setup_env.fingerprint(clone, '3.11.7', '')
+    folder = clone / 'dynnet/ops/sparse_conv/csrc'
+    folder.mkdir(parents=True)
+    (folder / 'kernel.cpp').write_text('// new')
+    assert setup_env.fingerprint(clone, '3.11.7', '') != before

@@ -3,9 +3,9 @@
     python -m dynnet.ops.sparse_conv.build
 
 The library lies in the user's cache (``XDG_CACHE_HOME`` or ``~/.cache``, then
-``dynnet/ops``) under a name made of torch's version, the machine and the sources, so that
-a change of one of them compiles anew. A lock lets one process compile while others wait;
-what is killed leaves nothing that counts. ``CXX`` names the compiler.
+``dynnet/ops``) under a name made of torch's version, the machine and the sources, so
+that a change of one of them compiles anew. A lock lets one process compile while others
+wait; what is killed leaves nothing that counts. ``CXX`` names the compiler.
 """
 
 import contextlib

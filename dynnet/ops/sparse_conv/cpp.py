@@ -7,7 +7,7 @@ compiled or loaded); ``DYNNET_SPARSE_ISA`` forces a code path: ``avx512``, ``avx
 
 import ctypes
 import os
-from ctypes import c_char_p, c_int, c_int64, c_void_p
+from ctypes import c_char_p, c_float, c_int, c_int64, c_void_p
 from functools import lru_cache
 
 import torch
@@ -25,7 +25,8 @@ MAX_ROWS = 2**31 - 1
 
 class _Conv(ctypes.Structure):
     _fields_ = [('w', c_void_p), ('bias', c_void_p)] + [
-        (name, c_int64) for name in ('inputs', 'outputs', 'kernel', 'stride', 'dilation')
+        (name, c_int64)
+        for name in ('inputs', 'outputs', 'kernel', 'stride', 'dilation')
     ]
 
 
@@ -40,7 +41,7 @@ class _Block(ctypes.Structure):
 
 
 def _signature(types: str) -> list:
-    kinds = {'i': c_int64, 'p': c_void_p}
+    kinds = {'i': c_int64, 'f': c_float, 'p': c_void_p}
     return [kinds[letter] for letter in types]
 
 
@@ -50,6 +51,7 @@ _FUNCTIONS = {
     'plan': 'piippiiiiiiipppp',
     'product': 'ipipippipppii',
     'block': 'ippiipiipppiippip',
+    'gate': 'ippfiiiiiip',
     'pointwise': 'ippppiippiii',
 }
 
@@ -365,6 +367,54 @@ def product(
         None if residual is None else residual.data_ptr(),
         int(relu),
         count,
+    )
+    return out
+
+
+def gate(x: Tensor, weight: Tensor, bias: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Pool, score and compare in one pass: a two-logit gate's decisions, fused.
+
+    Sums in another order than pooling and convolution do: a decision may differ where
+    the two logits are within rounding (about 1e-5) of each other.
+
+    Args:
+        x: (B, C, H, W), float32 on a CPU, without gradient.
+        weight: (2, C, 1, 1): of the logit to keep, then of the one to skip.
+        bias: (2,).
+        grid: (h, w), at most (H, W): windows as adaptive average pooling has them.
+
+    Returns:
+        (B, h, w), boolean; ties keep.
+
+    Raises:
+        TypeError: Not float32 on a CPU.
+        ValueError: Shapes that do not fit.
+    """
+    if any(t.dtype != torch.float32 or t.device.type != 'cpu' for t in (x, weight)):
+        raise TypeError('the fused gate takes float32 on a CPU')
+    batch, channels, h, w = x.shape
+    if weight.numel() != 2 * channels or not (0 < grid[0] <= h and 0 < grid[1] <= w):
+        raise ValueError(
+            f'a gate of weight {tuple(weight.shape)} on a grid of {tuple(grid)} does '
+            f'not fit maps {tuple(x.shape)}'
+        )
+    with torch.no_grad():
+        difference = (weight[0] - weight[1]).reshape(-1).contiguous()
+        offset = float(bias[0] - bias[1])
+    rows = rows_of(x)
+    out = torch.empty(batch, *grid, dtype=torch.bool)
+    _call(
+        'gate',
+        _isa(),
+        rows.data_ptr(),
+        difference.data_ptr(),
+        offset,
+        batch,
+        h,
+        w,
+        channels,
+        *grid,
+        out.data_ptr(),
     )
     return out
 

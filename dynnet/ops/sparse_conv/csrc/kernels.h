@@ -33,6 +33,10 @@ struct Kernels {
   int64_t panel;  // columns of a packed panel
   // Computes operand rows [m0, m1) of panels [p0, p1) in this thread.
   void (*run)(const Job&, int64_t m0, int64_t m1, int64_t p0, int64_t p1);
+  // Sum of the inner products of w [k] with n_y times n_x rows of x; the rows of one y
+  // are neighbours.
+  float (*window_dot)(const float* x, int64_t n_y, int64_t stride_y, int64_t n_x,
+                      int64_t k, const float* w);
 };
 
 const Kernels& kernels_portable();

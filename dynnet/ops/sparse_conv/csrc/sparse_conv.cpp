@@ -239,5 +239,30 @@ int dynnet_pointwise(int64_t isa, const Conv* conv, const float* x, float* out,
   });
 }
 
+// Decisions of a two-logit gate: mean of x over each cell's (adaptive) window, times w
+// (keep minus skip), plus bias, is at least 0. out [batch][grid_h][grid_w].
+int dynnet_gate(int64_t isa, const float* x, const float* w, float bias, int64_t batch,
+                int64_t h, int64_t width, int64_t k, int64_t grid_h, int64_t grid_w,
+                uint8_t* out) {
+  return guarded([&] {
+    const Kernels& kernels = kernels_of(isa);
+    const int64_t grain = 1 + 65536 * grid_h / (h * width * k);
+    at::parallel_for(0, batch * grid_h, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t y = i % grid_h, y0 = y * h / grid_h;
+        const int64_t n_y = ((y + 1) * h + grid_h - 1) / grid_h - y0;
+        const float* rows = x + (i / grid_h * h + y0) * width * k;
+        for (int64_t c = 0; c < grid_w; ++c) {
+          const int64_t x0 = c * width / grid_w;
+          const int64_t n_x = ((c + 1) * width + grid_w - 1) / grid_w - x0;
+          const float sum =
+              kernels.window_dot(rows + x0 * k, n_y, width * k, n_x, k, w);
+          out[i * grid_w + c] = sum / float(n_y * n_x) + bias >= 0.f;
+        }
+      }
+    });
+  });
+}
+
 }  // extern "C"
 #pragma GCC visibility pop
