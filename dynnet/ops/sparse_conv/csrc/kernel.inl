@@ -15,6 +15,8 @@ constexpr int MR = DYNNET_ROWS;
 // at the end of each page, which in a network (cold weights) costs more than this.
 constexpr int AHEAD = 2048;
 
+constexpr int LINE = 16;  // floats of a cache line
+
 typedef float vf __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
 
 #define DYNNET_INLINE __attribute__((always_inline)) inline
@@ -31,6 +33,16 @@ DYNNET_INLINE float rectify(float a) { return a < 0.f ? 0.f : a; }
 
 template <int R>
 DYNNET_INLINE void tile(const Job& job, int64_t m0, int64_t p) {
+  if (job.oidx) {
+    // Scattered rows: on their way while the products are computed.
+    for (int r = 0; r < R; ++r) {
+      const int64_t at = job.oidx[m0 + r] * job.ldo + p * NR;
+      for (int c = 0; c < NR; c += LINE) {
+        if (job.res) __builtin_prefetch(job.res + at + c, 0, 3);
+        if (job.res != job.out) __builtin_prefetch(job.out + at + c, 1, 3);
+      }
+    }
+  }
   vf acc[R][NV];
   DYNNET_UNROLL
   for (int v = 0; v < NV; ++v) {
@@ -52,7 +64,7 @@ DYNNET_INLINE void tile(const Job& job, int64_t m0, int64_t p) {
         vf bk[NV];
         DYNNET_UNROLL
         for (int v = 0; v < NV; ++v) bk[v] = *(const vf*)(b + v * LANES);
-        for (int i = 0; i < NR; i += 16) __builtin_prefetch(b + AHEAD + i, 0, 3);
+        for (int i = 0; i < NR; i += LINE) __builtin_prefetch(b + AHEAD + i, 0, 3);
         b += NR;
         DYNNET_UNROLL
         for (int r = 0; r < R; ++r) {
@@ -95,6 +107,17 @@ void tile_of(const Job& job, int64_t rows, int64_t m0, int64_t p) {
     tile_of<R - 1>(job, rows, m0, p);
 }
 
+// Fetches gathered input rows [m0, m1) of one tap: they lie anywhere in memory.
+void fetch_rows(const Job& job, int64_t m0, int64_t m1) {
+  for (int64_t s = 0; s < job.segments; ++s) {
+    const Segment& seg = job.seg[s];
+    if (seg.taps != 1 || !seg.ind) continue;
+    for (int64_t m = m0; m < m1; ++m)
+      for (int64_t k = 0; k < seg.k; k += LINE)
+        __builtin_prefetch(seg.x + seg.ind[m] * seg.ldx + k, 0, 2);
+  }
+}
+
 void run(const Job& job, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
   const int64_t rows = m1 - m0;
   const int64_t tiles = (rows + MR - 1) / MR;
@@ -102,6 +125,7 @@ void run(const Job& job, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
     // Even tiles: a short one at the end would leave the units waiting.
     for (int64_t t = 0; t < tiles; ++t) {
       const int64_t from = m0 + rows * t / tiles, to = m0 + rows * (t + 1) / tiles;
+      if (p == p0 && t + 1 < tiles) fetch_rows(job, to, m0 + rows * (t + 2) / tiles);
       tile_of<MR>(job, to - from, from, p);
     }
   }
