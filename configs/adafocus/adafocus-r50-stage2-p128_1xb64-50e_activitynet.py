@@ -1,0 +1,4 @@
+# Stage 2 on ActivityNet, patches of 128 pixels.
+_base_ = ['../_base_/adafocus/r50_stage2.py', '../_base_/datasets/activitynet.py']
+
+load_from = 'work_dirs/adafocus-r50-stage1-p128_1xb64-50e_activitynet/epoch_50.pth'

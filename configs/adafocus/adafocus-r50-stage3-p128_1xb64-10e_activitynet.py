@@ -1,0 +1,4 @@
+# Stage 3 on ActivityNet, patches of 128 pixels.
+_base_ = ['../_base_/adafocus/r50_stage3.py', '../_base_/datasets/activitynet.py']
+
+load_from = 'work_dirs/adafocus-r50-stage2-p128_1xb64-50e_activitynet/epoch_50.pth'

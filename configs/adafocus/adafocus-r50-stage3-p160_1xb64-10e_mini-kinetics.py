@@ -1,0 +1,5 @@
+# Stage 3 on Mini-Kinetics, patches of 160 pixels.
+_base_ = ['../_base_/adafocus/r50_stage3.py', '../_base_/datasets/mini_kinetics.py']
+
+model = dict(patch_size=160)
+load_from = 'work_dirs/adafocus-r50-stage2-p160_1xb64-50e_mini-kinetics/epoch_50.pth'

@@ -1,0 +1,5 @@
+# Stage 2 on Something-Something V2, patches of 176 pixels.
+_base_ = ['../_base_/adafocus/tsm_r50_stage2.py', '../_base_/datasets/sthv2.py']
+
+model = dict(patch_size=176)
+load_from = 'work_dirs/adafocus-tsm-r50-stage1-p176_1xb64-10e_sthv2/epoch_10.pth'

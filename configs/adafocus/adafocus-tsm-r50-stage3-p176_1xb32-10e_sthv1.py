@@ -1,0 +1,6 @@
+# Stage 3 on Something-Something V1, patches of 176 pixels.
+_base_ = ['../_base_/adafocus/tsm_r50_stage3.py', '../_base_/datasets/sthv1.py']
+
+model = dict(patch_size=176)
+train_dataloader = dict(batch_size=32)
+load_from = 'work_dirs/adafocus-tsm-r50-stage2-p176_1xb64-50e_sthv1/epoch_50.pth'
