@@ -76,7 +76,11 @@ def masker(case: Case) -> Result:
         flops=(np.int64(gate.macs(size, size)), 0, 0),
     )
     if case.has('mask_dil'):
-        arrays['mask_dil'] = (out.dilated.byte().expand(-1, out.mask.size(1), -1, -1), 0, 0)
+        arrays['mask_dil'] = (
+            out.dilated.byte().expand(-1, out.mask.size(1), -1, -1),
+            0,
+            0,
+        )
     return Result(arrays=arrays)
 
 
