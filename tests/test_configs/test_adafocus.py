@@ -128,6 +128,12 @@ def test_learning_rates_are_those_that_the_scripts_name(name):
         assert trained - {'global_head', 'local_head'} == set(RATES[name])
 
 
+@pytest.mark.parametrize('name', CONFIGS)
+def test_hooks_are_hooks(name):
+    """A base's list cannot be unpacked into another: mmengine leaves letters of it."""
+    assert all(hook['type'] for hook in read(f'adafocus/{name}.py').custom_hooks)
+
+
 @pytest.mark.parametrize('data, classes', [('fcvid', 239), ('mini-kinetics', 200)])
 def test_heads_have_the_classes_of_the_data(data, classes):
     net = build(f'adafocus-r50-stage1-p128_1xb64-50e_{data}')

@@ -4,7 +4,9 @@ _base_ = ['r50_stage2.py']
 
 model = dict(policy=dict(with_gate=True), train_cfg=dict(_delete_=True, stage='gate'))
 custom_hooks = [
-    *{{_base_.custom_hooks}},
+    dict(type='dynnet.EpochSeedHook'),
+    dict(type='dynnet.NonFiniteLossHook'),
+    dict(type='dynnet.BrokenClipsHook'),
     dict(
         type='dynnet.ValueScheduleHook',
         targets='skip_penalty',
