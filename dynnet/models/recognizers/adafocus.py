@@ -457,12 +457,13 @@ class AdaFocus(ThresholdsMixin, PatchRecognizer):
             ``focused`` (t,), the patches of the frames that were computed; and
             ``frame_scores`` (t, C), the softmax after each of them. In ``simulate``
             also ``exit_labels`` (T, 5), ``exit_confs`` (T,) and ``exit_scores`` (T,),
-            the criterion's; in ``execute``, where costs were measured, ``cost`` (1,) in
-            MACs.
+            the criterion's; in ``execute`` ``cost`` (1,) in MACs.
         """
         frames = self.prepare(inputs)
         if data_samples is None:
             data_samples = [ActionDataSample() for _ in range(len(frames))]
+        if self.mode == 'execute' and self.costs is None:
+            self.measure_costs()
         if self.mode == 'execute' and self.thresholds is not None:
             predictions = self._execute(frames)
         else:
@@ -500,7 +501,7 @@ class AdaFocus(ThresholdsMixin, PatchRecognizer):
                     exit_confs=top.values[i, :, 0],
                     exit_scores=scores[:, i],
                 )
-            elif self.costs is not None:
+            else:
                 fields['cost'] = self._cost(out.focused[i])
             samples.append(fields)
         return samples
@@ -546,9 +547,8 @@ class AdaFocus(ThresholdsMixin, PatchRecognizer):
                 corners=corners,
                 focused=focused,
                 frame_scores=scores,
+                cost=self._cost(focused),
             )
-            if self.costs is not None:
-                fields['cost'] = self._cost(focused)
             samples.append(fields)
         return samples
 

@@ -270,19 +270,20 @@ class AdaFocusTSM(PatchRecognizer):
 
         Returns:
             One sample each with ``pred_score`` (C,), ``pred_label`` (1,) and
-            ``corners`` (Tf, 2), the patch of every frame of the focus; where costs were
-            measured, ``cost`` (1,) in MACs.
+            ``corners`` (Tf, 2), the patch of every frame of the focus, and ``cost``
+            (1,) in MACs.
         """
         streams = self.prepare(inputs)
         if data_samples is None:
             data_samples = [ActionDataSample() for _ in range(len(streams[0]))]
+        if self.costs is None:
+            self.measure_costs()
         logits, corners = self.run(streams)
         scores = logits.float().softmax(-1)
         for i, sample in enumerate(data_samples):
             sample.set_pred_score(scores[i]).set_pred_label(scores[i].argmax())
             repeated = corners[i].expand(self.num_focus, 2)
             sample.set_field(repeated, 'corners', dtype=Tensor)
-            if self.costs is not None:
-                cost = torch.tensor([self.costs.total], dtype=torch.float64)
-                sample.set_field(cost, 'cost', dtype=Tensor)
+            cost = torch.tensor([self.costs.total], dtype=torch.float64)
+            sample.set_field(cost, 'cost', dtype=Tensor)
         return data_samples

@@ -400,6 +400,7 @@ def tsm_network(case: Case) -> Result:
         local_frame_logits_c4=(per_frame[..., ::4], *FEATURE),
         patch_s16=(patches, 0, 0),
     )
-    if case.has('action'):
+    if not net.policy.continuous:
         arrays['action'] = (net.policy.greedy(output)[0], 0, 0)
-    return Result(arrays)
+    # Which of them a case has depends on the kind of its actions.
+    return Result({name: ours for name, ours in arrays.items() if case.has(name)})

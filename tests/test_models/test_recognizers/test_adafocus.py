@@ -73,6 +73,7 @@ def test_execute_equals_simulate(
 
 def test_execute_computes_no_more_than_what_stays(make_adafocus, clips):
     net = make_adafocus(test_cfg=dict(mode='execute'))
+    net.measure_costs()  # on a copy, which the hook below would count
     seen = []
     net.backbone.register_forward_pre_hook(lambda m, x: seen.append(len(x[0])))
     with torch.inference_mode():
@@ -97,7 +98,7 @@ def test_gates_skip_the_local_encoder(make_adafocus, small_config, clips, head):
     net = make_adafocus(**{k: cfg[k] for k in ('policy', 'cls_head')})
     torch.nn.init.normal_(net.policy.gate.weight, 0, 3)
     net.gate_threshold = float(gate_probs(net, clips).median())
-    net.measure_costs()
+    net.measure_costs()  # on a copy, which the hook below would count
     seen = []
     net.backbone.register_forward_pre_hook(lambda m, x: seen.append(len(x[0])))
     with torch.inference_mode():

@@ -88,7 +88,6 @@ def test_bn_of_the_policy_moves_once_per_update(make_tsm, streams, labels):
 
 def test_predictions_and_cost(make_tsm, streams):
     net = make_tsm()
-    net.measure_costs()
     with torch.inference_mode():
         samples = net.predict(streams)
         scores = net(streams).softmax(-1)
