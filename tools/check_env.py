@@ -69,9 +69,9 @@ def probe_ops() -> str:
 
 def probe_sparse() -> str:
     """Tell which backend executes masks, and what the others are."""
-    from dynnet.ops.sparse_conv import BACKENDS, cpp, unavailable
+    from dynnet.ops.sparse_conv import BACKENDS, library, unavailable
 
-    state = cpp.describe()
+    state = library.describe()
     others = [name for name in BACKENDS if name != 'cpp' and unavailable(name) is None]
     active = 'cpp' if state.startswith('compiled') else others[0]
     return f'auto is {active}; cpp: {state}; also {", ".join(others)}'

@@ -20,6 +20,7 @@ from dynnet.ops.sparse_conv import (
     build,
     cpp,
     fold_block,
+    library,
     sparse_block,
     sparse_pointwise,
     torch_rows,
@@ -31,13 +32,13 @@ needs_cpp = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(params=cpp.ISAS)
+@pytest.fixture(params=library.ISAS)
 def isa(request, monkeypatch):
     """Force each code path that this processor has."""
     monkeypatch.setenv('DYNNET_SPARSE_ISA', request.param)
     if reason := cpp.unavailable():
         pytest.skip(reason)
-    assert cpp.instruction_set() == request.param
+    assert library.instruction_set() == request.param
     return request.param
 
 
@@ -211,11 +212,11 @@ def test_no_rubbish_from_fresh_memory():
 def fresh(monkeypatch, tmp_path):
     """An empty cache, and nothing remembered of the real one."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
-    cpp._load.cache_clear()
-    cpp._isa_of.cache_clear()
+    library.load.cache_clear()
+    library.isa_of.cache_clear()
     yield tmp_path
-    cpp._load.cache_clear()
-    cpp._isa_of.cache_clear()
+    library.load.cache_clear()
+    library.isa_of.cache_clear()
 
 
 def test_importing_compiles_nothing(tmp_path):
@@ -229,7 +230,7 @@ def test_without_a_compiler_the_rest_works(fresh, monkeypatch, make, reference):
     monkeypatch.setenv('CXX', 'no-such-compiler')
     said = []
     monkeypatch.setattr('mmengine.logging.print_log', lambda *a, **k: said.append(a))
-    assert 'no C++ compiler' in cpp.describe()
+    assert 'no C++ compiler' in library.describe()
     block = make('Bottleneck', (24, 24))
     x, mask = torch.randn(1, 24, 5, 5), torch.rand(1, 5, 5) < 0.5
     with torch.no_grad():
@@ -256,7 +257,7 @@ def test_a_failing_compiler_is_quoted_and_leaves_nothing(fresh, monkeypatch, tmp
 def test_switched_off(fresh, monkeypatch):
     monkeypatch.setenv('DYNNET_SPARSE_CPP', '0')
     assert 'switched off' in cpp.unavailable()
-    assert cpp.describe().startswith('off')
+    assert library.describe().startswith('off')
     assert not (fresh / 'dynnet').exists()
 
 
@@ -265,7 +266,7 @@ def test_an_unknown_code_path_is_named(monkeypatch):
         pytest.skip(cpp.unavailable())
     monkeypatch.setenv('DYNNET_SPARSE_ISA', 'sse9')
     expected = 'DYNNET_SPARSE_ISA=sse9: choose from portable, avx2, avx512'
-    assert cpp.unavailable() == cpp.describe() == expected
+    assert cpp.unavailable() == library.describe() == expected
 
 
 def test_a_cache_that_cannot_be_written_is_named(fresh, monkeypatch):
@@ -306,7 +307,16 @@ def test_the_name_follows_torch_and_the_sources(monkeypatch, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(not build.find_compiler(), reason='no compiler')
 def test_a_real_build(fresh):
-    assert cpp.describe() == 'compiled at first use'
+    assert library.describe() == 'compiled at first use'
     assert cpp.unavailable() is None
-    assert cpp.describe().startswith('compiled, ')
+    assert library.describe().startswith('compiled, ')
     assert {f.suffix for f in build.library_path().parent.iterdir()} == {'.so', '.lock'}
+
+
+@needs_cpp
+def test_a_shortcut_that_misses_the_map_is_refused(make):
+    """A floor-mode pooling gives an odd map a row too few: never read beyond it."""
+    block = make('Bottleneck', (16, 24), stride=2, pool=True)
+    block.downsample[0].ceil_mode = False
+    with torch.no_grad(), pytest.raises(ValueError, match='does not meet a map'):
+        sparse_block(torch.zeros(1, 16, 7, 7), torch.ones(1, 4, 4), fold_block(block))

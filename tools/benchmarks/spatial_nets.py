@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dynnet.models.gates import hard_mask
 from dynnet.ops import coarse_size, dilate_mask, upsample_mask
 from dynnet.ops.sparse_conv import (
     FoldedBlock,
@@ -110,6 +112,11 @@ class Gate:
         return self.mask
 
 
+def _compare_but_return(mask: Tensor, logits: Tensor) -> Tensor:
+    hard_mask(logits.unflatten(1, (2, -1)))
+    return mask
+
+
 class BenchNet:
     """mmpretrain's ResNet with random weights, folded, with blob masks.
 
@@ -122,6 +129,7 @@ class BenchNet:
         head: Whether pooling and a classifier follow (else all stages are returned).
     """
 
+    @torch.inference_mode(False)  # weights whose changes are counted
     def __init__(
         self,
         depth: int,
@@ -134,15 +142,18 @@ class BenchNet:
         from mmpretrain.models.backbones import ResNet
 
         torch.manual_seed(0)
-        self.model = ResNet(depth, out_indices=(0, 1, 2, 3)).eval()
-        self.model.init_weights()
+        self.model = ResNet(depth, out_indices=(0, 1, 2, 3))
+        self.model.eval()  # mm's returns None
         for name, module in self.model.named_modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity='relu')
             if isinstance(module, nn.BatchNorm2d):
                 nn.init.uniform_(module.running_var, 0.8, 1.2)
                 nn.init.normal_(module.bias, 0, 0.1)
                 if name.endswith('bn3'):
                     nn.init.constant_(module.weight, 0.2)
         model = self.model
+        self.granularities = granularities
         self.fc = torch.randn(1000, 2048) / 45 if head else None
         weight, bias = fold_conv_bn(model.conv1, model.norm1)
         weight = weight.contiguous(memory_format=torch.channels_last)
@@ -233,6 +244,27 @@ class BenchNet:
     def eager(self):
         """The untouched model, NCHW."""
         return self._end(self.model(self.image.contiguous()))
+
+    @torch.inference_mode(False)
+    def lasnet(self, mode: str) -> Callable[[], object]:
+        """Return a LASResNet of these weights and masks; its own gates are paid.
+
+        Args:
+            mode: ``'execute'`` or ``'simulate'``.
+        """
+        from dynnet.models.backbones.las_resnet import LASResNet
+        from dynnet.models.gates import set_execution
+
+        depth = 101 if len(self.stages[2]) > 6 else 50
+        net = LASResNet(depth, granularity=self.granularities, out_indices=(0, 1, 2, 3))
+        net.load_state_dict(self.model.state_dict(), strict=False)
+        net.to(memory_format=torch.channels_last)
+        net.eval()
+        gates = [gate for stage in self.stages for gate, *_ in stage]
+        for block, gate in zip(net.gated_blocks, gates):
+            block.gate.decide = partial(_compare_but_return, gate.mask[:, None].float())
+        set_execution(net, mode)
+        return lambda: self._end(net(self.image))
 
     def inductor(self) -> Callable[[], object]:
         """Return the model compiled by inductor with frozen weights."""

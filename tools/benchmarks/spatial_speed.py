@@ -29,7 +29,7 @@ from spatial_nets import (
     dense_prepacked,
 )
 
-from dynnet.ops.sparse_conv import cpp, unavailable
+from dynnet.ops.sparse_conv import library, unavailable
 
 FOLDED = dict(format='channels_last', bn_folded=True, prepacked=False)
 PACKED = dict(format='channels_last', bn_folded=True, prepacked=True)
@@ -101,7 +101,7 @@ def net_cases(args, wanted) -> Iterator[Case]:
             for backend in ('cpp', 'mkldnn', 'torch')
             for fused in (False, True)
         }
-        if not any(wanted(id) for id in ids.values()):
+        if not any(map(wanted, [*ids.values(), f'{base}_b{batch}_lasresnet'])):
             continue
         net = BenchNet(depth, tuple(map(int, name)), rate, batch)
         dense = dict(folded=net.folded, prepacked=net.prepacked)
@@ -132,6 +132,16 @@ def net_cases(args, wanted) -> Iterator[Case]:
                 bar,
                 extra,
             )
+        if not args.quick and rate == 0.4:
+            execute = net.lasnet('execute')
+            close(execute(), reference)
+            for name_, baseline, words in (
+                ('dense', best, best_name),
+                ('simulate', net.lasnet('simulate'), 'LASResNet, simulate'),
+            ):
+                id = f'{base}_b{batch}_lasresnet_execute_vs_{name_}'
+                if wanted(id):
+                    yield Case(id, batch, execute, baseline, words, None, dict(FOLDED))
         if not args.quick and rate == 0.4:
             call = partial(net.sparse, 'cpp', True)
             for name_, baseline in (('eager', net.eager), ('masked', net.masked)):
@@ -200,7 +210,7 @@ def block_cases(args, wanted) -> Iterator[Case]:
 
 def main() -> None:
     args = make_parser(__doc__.splitlines()[0]).parse_args()
-    print('cpp:', cpp.describe())
+    print('cpp:', library.describe())
 
     def wanted(id: str) -> bool:
         return not args.only or args.only in id

@@ -1,24 +1,17 @@
-"""The C++ backend: indirect matrix products with bias, residual and ReLU at the end.
-
-Environment variables: ``DYNNET_SPARSE_CPP=0`` switches the backend off (nothing is
-compiled or loaded); ``DYNNET_SPARSE_ISA`` forces a code path: ``avx512``, ``avx2`` or
-``portable``, else the best that the processor has is taken.
-"""
+"""The C++ backend: indirect matrix products with bias, residual and ReLU at the end."""
 
 import ctypes
-import os
-from ctypes import c_char_p, c_float, c_int, c_int64, c_void_p
+from ctypes import c_int64, c_void_p
 from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .build import BuildError, build, find_compiler, library_path
+from . import library
 from .folded import FoldedBlock, FoldedConv
-from .problem import BackendUnavailableError, Problem, map_of, rows_of
+from .problem import Problem, map_of, rows_of
 
-ISAS = ('portable', 'avx2', 'avx512')
 # Row numbers are 32-bit in the kernels.
 MAX_ROWS = 2**31 - 1
 
@@ -40,100 +33,12 @@ class _Block(ctypes.Structure):
     ]
 
 
-def _signature(types: str) -> list:
-    kinds = {'i': c_int64, 'f': c_float, 'p': c_void_p}
-    return [kinds[letter] for letter in types]
-
-
-_FUNCTIONS = {
-    'supported': 'i',
-    'pack': 'ipiip',
-    'plan': 'piippiiiiiiipppp',
-    'product': 'ipipippipppii',
-    'block': 'ippiipiipppiippip',
-    'gate': 'ippfiiiiiip',
-    'pointwise': 'ippppiippiii',
-}
-
-
-@lru_cache(maxsize=1)
-def _load() -> ctypes.CDLL | str:
-    """Return the library, compiled if need be, or why there is none."""
-    path = library_path()
-    if not path.exists():
-        try:
-            build(path)
-        except BuildError as error:
-            from mmengine.logging import print_log
-
-            print_log(f'the sparse kernels were not compiled: {error}', 'current')
-            return str(error)
-    try:
-        library = ctypes.CDLL(str(path))
-    except OSError as error:
-        return f'{path} does not load: {error}'
-    for name, types in _FUNCTIONS.items():
-        function = getattr(library, f'dynnet_{name}')
-        function.argtypes, function.restype = _signature(types), c_int
-    library.dynnet_panel.argtypes = [c_int64]
-    library.dynnet_panel.restype = c_int64
-    library.dynnet_error.restype = c_char_p
-    return library
-
-
-def _switched_off() -> bool:
-    return os.environ.get('DYNNET_SPARSE_CPP', '1') == '0'
-
-
-def instruction_set() -> str:
-    """Return the code path in use: the forced one, or the best of this processor.
-
-    Raises:
-        BackendUnavailableError: No library, or the forced one cannot run here.
-    """
-    return ISAS[_isa()]
-
-
-@lru_cache(maxsize=8)
-def _isa_of(forced: str | None) -> int | str:
-    library = _load()
-    if isinstance(library, str):
-        return library
-    if not forced:
-        return max(i for i in range(len(ISAS)) if library.dynnet_supported(i))
-    if forced not in ISAS:
-        return f'DYNNET_SPARSE_ISA={forced}: choose from {", ".join(ISAS)}'
-    isa = ISAS.index(forced)
-    if not library.dynnet_supported(isa):
-        return f'DYNNET_SPARSE_ISA={forced}: this processor has none'
-    return isa
-
-
-def _isa() -> int:
-    isa = _isa_of(os.environ.get('DYNNET_SPARSE_ISA'))
-    if isinstance(isa, str):
-        raise BackendUnavailableError(isa)
-    return isa
-
-
-def describe() -> str:
-    """Say in a few words what the backend is, without compiling anything."""
-    if _switched_off():
-        return 'off (DYNNET_SPARSE_CPP=0)'
-    if library_path().exists():
-        isa = _isa_of(os.environ.get('DYNNET_SPARSE_ISA'))
-        return f'compiled, {ISAS[isa]}' if isinstance(isa, int) else isa
-    if find_compiler() is None:
-        return 'no C++ compiler (g++, c++, clang++ or CXX)'
-    return 'compiled at first use'
-
-
 def unavailable(problem: Problem | None = None) -> str | None:
     """Return why the backend cannot run (this problem), or None.
 
     Compiles the library at the first call unless it is there.
     """
-    if _switched_off():
+    if library.switched_off():
         return 'switched off by DYNNET_SPARSE_CPP=0'
     if problem is not None:
         x = problem.x
@@ -146,14 +51,8 @@ def unavailable(problem: Problem | None = None) -> str | None:
         (hi, wi), (hm, wm) = problem.in_size, problem.mid_size
         if problem.batch * max(hi * wi, hm * wm) > MAX_ROWS:
             return 'a batch of more than 2**31 positions'
-    isa = _isa_of(os.environ.get('DYNNET_SPARSE_ISA'))
-    return isa if isinstance(isa, str) else None
-
-
-def _call(name: str, *args: int) -> None:
-    library = _load()
-    if getattr(library, f'dynnet_{name}')(*args):
-        raise RuntimeError(library.dynnet_error().decode())
+    number = library.isa_of(library.forced_isa())
+    return number if isinstance(number, str) else None
 
 
 @lru_cache(maxsize=256)
@@ -173,10 +72,10 @@ def pack(conv: FoldedConv) -> tuple[Tensor, Tensor]:
     Returns:
         Panels (P, k * k * I, width) and biases (P * width,), zeros beyond O.
     """
-    isa = _isa()
+    isa = library.isa()
     key = ('cpp', isa)
     if key not in conv.layouts:
-        width = _load().dynnet_panel(isa)
+        width = library.load().dynnet_panel(isa)
         panels = -(-conv.out_channels // width)
         with torch.inference_mode(False), torch.no_grad():
             # Rows (O, k * k * I), the taps outside.
@@ -185,7 +84,7 @@ def pack(conv: FoldedConv) -> tuple[Tensor, Tensor]:
             packed = torch.zeros(panels, rows.shape[1], width)
             bias = torch.zeros(panels * width)
             bias[: conv.out_channels] = conv.bias
-        _call('pack', isa, rows.data_ptr(), *rows.shape, packed.data_ptr())
+        library.call('pack', isa, rows.data_ptr(), *rows.shape, packed.data_ptr())
         conv.layouts[key] = packed, bias
     return conv.layouts[key]
 
@@ -204,7 +103,7 @@ def _descriptor(conv: FoldedConv) -> _Conv:
 
 
 def _block_descriptor(block: FoldedBlock) -> _Block:
-    key = ('cpp', _isa())
+    key = ('cpp', library.isa())
     layouts = block.convs[-1].layouts
     known = layouts.get((key, 'block'))
     if known is not None and known[1] is block:
@@ -233,6 +132,11 @@ def run(problem: Problem) -> Tensor:
         source, source_size = rows_of(pooled), tuple(pooled.shape[2:])
         residual = source
     (h, w), batch = problem.out_size, problem.batch
+    step = block.shortcut.stride if block.shortcut is not None else 1
+    if tuple((n - 1) // step + 1 for n in source_size) != (h, w):
+        raise ValueError(
+            f'the pooled shortcut of {source_size} does not meet a map of {(h, w)}'
+        )
     if block.shortcut is not None:
         out = rows.new_empty(batch * h * w, block.out_channels)
         residual = None
@@ -243,9 +147,9 @@ def run(problem: Problem) -> Tensor:
     coarse = problem.coarse.contiguous()
     grid = coarse.shape[1:]
     row_map, col_map = _nearest(grid[0], h), _nearest(grid[1], w)
-    _call(
+    library.call(
         'block',
-        _isa(),
+        library.isa(),
         ctypes.addressof(_block_descriptor(block)),
         rows.data_ptr(),
         *problem.in_size,
@@ -283,7 +187,7 @@ def plan(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
     counts = (c_int64 * 2)()
     grid = coarse.shape[1:]
     row_map, col_map = _nearest(grid[0], h), _nearest(grid[1], w)
-    _call(
+    library.call(
         'plan',
         coarse.data_ptr(),
         *grid,
@@ -352,9 +256,9 @@ def product(
     if residual is not None and residual.shape != out.shape:
         raise ValueError('residual and out must be shaped alike')
     weight, bias = pack(conv)
-    _call(
+    library.call(
         'product',
-        _isa(),
+        library.isa(),
         rows.data_ptr(),
         conv.in_channels,
         None if index is None else index.data_ptr(),
@@ -403,9 +307,9 @@ def gate(x: Tensor, weight: Tensor, bias: Tensor, grid: tuple[int, int]) -> Tens
         offset = float(bias[0] - bias[1])
     rows = rows_of(x)
     out = torch.empty(batch, *grid, dtype=torch.bool)
-    _call(
+    library.call(
         'gate',
-        _isa(),
+        library.isa(),
         rows.data_ptr(),
         difference.data_ptr(),
         offset,
@@ -425,9 +329,9 @@ def pointwise(rows: Tensor, mask: Tensor, conv: FoldedConv, out: Tensor) -> None
     batch, h, w = mask.shape
     row_map, col_map = _nearest(h, h), _nearest(w, w)
     descriptor = _descriptor(conv)
-    _call(
+    library.call(
         'pointwise',
-        _isa(),
+        library.isa(),
         ctypes.addressof(descriptor),
         rows.data_ptr(),
         out.data_ptr(),
