@@ -40,7 +40,8 @@ def blob_mask(batch: int, grid: tuple[int, int], rate: float, seed: int) -> Tens
 
 def prepack(conv: FoldedConv, x: Tensor) -> Tensor:
     """Return oneDNN's layout of a weight for inputs like ``x``."""
-    key = ('conv', tuple(x.shape))
+    # The layout suits a number of threads: with another it is slow.
+    key = ('conv', tuple(x.shape), torch.get_num_threads())
     if key not in conv.layouts:
         settings = [[conv.padding] * 2, [conv.stride] * 2, [conv.dilation] * 2]
         conv.layouts[key] = torch.ops.mkldnn._reorder_convolution_weight(
