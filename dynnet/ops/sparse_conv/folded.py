@@ -175,10 +175,10 @@ def _shortcut(block: nn.Module) -> tuple[nn.Module | None, list]:
 
 
 def _own(value: WeightAndBias) -> WeightAndBias:
-    """Return copies that may take part in autograd, convolution-ready."""
+    """Return channels-last copies that may take part in autograd (not inference
+    tensors, wherever they were folded)."""
     weight, bias = value
     with torch.inference_mode(False):
-        # clone() alone would keep an inference tensor's views odd; both are small.
         weight = weight.clone(memory_format=torch.channels_last)
         return weight, bias.clone()
 

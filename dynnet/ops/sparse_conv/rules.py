@@ -3,8 +3,9 @@
 from . import cpp, mkldnn_rows
 from .problem import Problem
 
-# Share of active positions from which whole maps are as fast as gathered rows: eager
-# convolutions against addmm, and against oneDNN's prepacked linears.
+# Share of active positions from which whole maps (eager convolutions) are about as fast
+# as gathered rows, by addmm and by oneDNN's prepacked linears. Rough: it depends on the
+# machine's BLAS, hence the exchangeable rule.
 DENSE_FROM = {'torch': 0.6, 'mkldnn': 0.75}
 
 
