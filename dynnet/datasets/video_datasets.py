@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.fileio import list_from_file
 
 from dynnet.registry import DATASETS
 from dynnet.utils.errors import ConfigError, DataError
@@ -33,6 +34,7 @@ class _CheckedVideos:
         delimiter: str,
         max_labels: int,
         min_frames: int,
+        class_file: str,
         on_broken: str,
         max_broken: float,
     ) -> None:
@@ -47,6 +49,7 @@ class _CheckedVideos:
             max_labels=max_labels,
             min_frames=min_frames,
         )
+        self.class_file = class_file
         self.on_broken, self.max_broken = on_broken, max_broken
         self.num_dropped = 0
 
@@ -77,6 +80,8 @@ class _CheckedVideos:
         Raises:
             DataError: See :func:`~dynnet.datasets.video_list.load_video_list`.
         """
+        if self.class_file:
+            self._metainfo['classes'] = self._read_classes()
         num_classes = self.num_classes or len(self.metainfo.get('classes', ())) or None
         records, self.num_dropped = load_video_list(
             self.ann_file, num_classes=num_classes, **self.list_options
@@ -90,6 +95,13 @@ class _CheckedVideos:
             )
             for record in records
         ]
+
+    def _read_classes(self) -> tuple[str, ...]:
+        path = osp.join(self.data_root, self.class_file)
+        try:
+            return tuple(name.strip() for name in list_from_file(path))
+        except FileNotFoundError as error:
+            raise DataError(f'class file {path} does not exist') from error
 
     def describe(self, record: VideoRecord, path: str) -> dict:
         """Turn a line into what the pipeline begins with.
@@ -167,6 +179,8 @@ class VideoListDataset(_CheckedVideos, VideoDataset):
         min_frames: Videos for which the list promises fewer frames are left out; their
             number is ``num_dropped``.
         suffix: Added to every path, such as ``'.mp4'``.
+        class_file: File below ``data_root`` with a class name per line, for those who
+            read the predictions; it goes into checkpoints.
         on_broken: What a clip that cannot be read does: ``'skip'`` (it is counted, see
             :class:`~dynnet.engine.hooks.BrokenClipsHook`) or ``'stop'``.
         max_broken: More than this share of broken clips stops even with ``'skip'``; a
@@ -174,7 +188,8 @@ class VideoListDataset(_CheckedVideos, VideoDataset):
         **kwargs: Other arguments of :class:`mmaction.datasets.VideoDataset`.
 
     Raises:
-        DataError: The list is missing, empty or has a line that is not as promised.
+        DataError: The list or the class file is missing, or the list is empty or has a
+            line that is not as promised.
 
     Example:
         >>> dict(type='dynnet.VideoListDataset', ann_file='train.txt',
@@ -192,12 +207,21 @@ class VideoListDataset(_CheckedVideos, VideoDataset):
         max_labels: int = 1,
         min_frames: int = 0,
         suffix: str = '',
+        class_file: str = '',
         on_broken: str = 'skip',
         max_broken: float = 0.1,
         **kwargs,
     ) -> None:
         self.suffix = suffix
-        self._set_up(columns, delimiter, max_labels, min_frames, on_broken, max_broken)
+        self._set_up(
+            columns,
+            delimiter,
+            max_labels,
+            min_frames,
+            class_file,
+            on_broken,
+            max_broken,
+        )
         super().__init__(ann_file, pipeline, **kwargs)
 
     def describe(self, record: VideoRecord, path: str) -> dict:
@@ -218,6 +242,7 @@ class FrameListDataset(_CheckedVideos, RawframeDataset):
         delimiter: See :class:`VideoListDataset`.
         max_labels: See :class:`VideoListDataset`.
         min_frames: See :class:`VideoListDataset`.
+        class_file: See :class:`VideoListDataset`.
         on_broken: See :class:`VideoListDataset`.
         max_broken: See :class:`VideoListDataset`.
         **kwargs: Other arguments of :class:`mmaction.datasets.RawframeDataset`.
@@ -236,12 +261,21 @@ class FrameListDataset(_CheckedVideos, RawframeDataset):
         delimiter: str = ' ',
         max_labels: int = 1,
         min_frames: int = 0,
+        class_file: str = '',
         on_broken: str = 'skip',
         max_broken: float = 0.1,
         **kwargs,
     ) -> None:
         columns = 'path frames label'
-        self._set_up(columns, delimiter, max_labels, min_frames, on_broken, max_broken)
+        self._set_up(
+            columns,
+            delimiter,
+            max_labels,
+            min_frames,
+            class_file,
+            on_broken,
+            max_broken,
+        )
         super().__init__(ann_file, pipeline, filename_tmpl=filename_tmpl, **kwargs)
 
     def describe(self, record: VideoRecord, path: str) -> dict:

@@ -142,3 +142,15 @@ def test_folders_of_frames(tmp_path):
     means = packed['inputs'].float().mean((1, 2, 3)).numpy()
     assert np.allclose(means, 10 * np.array([3, 8, 13, 18]), atol=3)
     assert packed['data_samples'].gt_label.tolist() == [1]
+
+
+def test_class_names_come_from_a_file(folder, tmp_path):
+    (tmp_path / 'classes.txt').write_text('run\nsit\n')
+    options = dict(data_root=str(tmp_path), class_file='classes.txt')
+    dataset = build(folder, **options)
+    assert dataset.metainfo['classes'] == ('run', 'sit')
+    (tmp_path / 'classes.txt').write_text('run\n')
+    with pytest.raises(DataError, match='line 2: label 1 is not between 0 and 0'):
+        build(folder, **options)
+    with pytest.raises(DataError, match='class file .*none.txt does not exist'):
+        build(folder, **dict(options, class_file='none.txt'))

@@ -50,6 +50,7 @@ train_dataloader = dict(
         ann_file=f'fold{fold}_train.txt',
         data_prefix=dict(video=''),
         num_classes=num_classes,
+        class_file='classes.txt',
         pipeline=train_pipeline,
     ),
 )
@@ -63,6 +64,7 @@ val_dataloader = dict(
         ann_file=f'fold{fold}_val.txt',
         data_prefix=dict(video=''),
         num_classes=num_classes,
+        class_file='classes.txt',
         pipeline=test_pipeline,
         test_mode=True,
     ),
