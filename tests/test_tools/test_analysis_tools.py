@@ -236,3 +236,47 @@ def test_errors_are_one_line(tmp_path, capsys):
     tool = load_tool('get_flops')
     assert run_main(lambda: tool.main([str(tmp_path / 'no.py')])) == 1
     assert capsys.readouterr().err.count('\n') == 1
+
+
+# --- plot_sample_weights
+
+
+def test_plot_sample_weights(tmp_path, capsys):
+    tool = load_tool('plot_sample_weights')
+    rng = np.random.default_rng(0)
+    data = {f'x_{s}': rng.integers(0, 255, (60, 32, 32, 1), 'u1') for s in SPLITS}
+    data |= {f'y_{s}': np.arange(60) % 10 for s in SPLITS}
+    np.savez(tmp_path / 'set.npz', **data)
+    base = ROOT / 'configs/l2w/msdnet-small3_l2w_1xb128-3e_cifar10-npz.py'
+    cfg = read_config(base)
+    cfg.data_preprocessor = dict(num_classes=10, mean=[127], std=[60])
+    cfg.model.backbone.in_channels = 1
+    loader = cfg.val_dataloader
+    loader.update(num_workers=0, batch_size=25)
+    loader.dataset.size = 50
+    loader.dataset.dataset.ann_file = str(tmp_path / 'set.npz')
+    cfg.dump(str(tmp_path / 'config.py'))
+    model = init_model(cfg)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'net.pth')
+    tool.main(
+        [
+            str(tmp_path / 'config.py'),
+            str(tmp_path / 'net.pth'),
+            *('--out', str(tmp_path / 'w.png'), '--json', str(tmp_path / 'w.json')),
+            *('--max-samples', '40'),
+        ]
+    )
+    assert 'drawn from 40 pictures (val)' in capsys.readouterr().out
+    written = json.loads((tmp_path / 'w.json').read_text())
+    table = np.array(written['weights'])
+    assert table.shape == (4, 3)
+    assert np.allclose(table.mean(1), 1)  # centred over the exits
+    assert (tmp_path / 'w.png').stat().st_size > 1000
+    plain = ROOT / 'configs/l2w/msdnet-small3_plain_1xb64-3e_cifar10-npz.py'
+    cfg = read_config(plain)
+    torch.save(dict(state_dict=init_model(cfg).state_dict()), tmp_path / 'p.pth')
+    with pytest.raises(ConfigError, match='MultiExitClassifier, not an L2WClassifier'):
+        tool.main([str(plain), str(tmp_path / 'p.pth'), '--out', 'x.png'])
+
+
+SPLITS = ('train', 'test')

@@ -275,3 +275,44 @@ def test_freezing_a_checkpoint_that_does_not_fit(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith('does not fit the config: missing head.branch.linear.bias')
     assert run(monkeypatch, 'freeze_exit', *frozen_from, 1, tmp_path / 'x.pth') == 0
+
+
+# --- L2W-DEN
+
+
+def test_l2w_converter_takes_both_networks(net_config, tmp_path, monkeypatch, capsys):
+    from mmengine.registry import init_default_scope
+
+    from dynnet.registry import MODELS
+
+    init_default_scope('mmpretrain')
+    model = net_config('msdnet-max', type='dynnet.L2WClassifier')
+    Config(dict(default_scope='mmpretrain', model=model)).dump(tmp_path / 'config.py')
+    net = MODELS.build(model)
+    own = {n: v for n, v in net.state_dict().items() if not n.startswith('wpn.')}
+    network = {
+        n.replace('head.exits.', 'classifier.').removeprefix('backbone.'): v
+        for n, v in own.items()
+    }
+    content = dict(
+        epoch=99, state_dict=network, meta_state_dict=net.wpn.state_dict(), optimizer={}
+    )
+    source, target = tmp_path / 'best.pth.tar', tmp_path / 'out.pth'
+
+    def convert():
+        torch.save(content, source)
+        arguments = (source, target, '--config', tmp_path / 'config.py')
+        return run(monkeypatch, 'l2w_to_dynnet', *arguments)
+
+    assert convert() == 0
+    assert 'not converted: epoch, optimizer' in capsys.readouterr().out
+    converted = load_checkpoint(target)['state_dict']
+    assert converted.keys() == net.state_dict().keys()
+    assert all(torch.equal(v, converted[n]) for n, v in net.state_dict().items())
+    target.unlink()
+    del content['meta_state_dict']
+    assert convert() == 1 and not target.exists()
+    assert "best.pth.tar: it has no 'meta_state_dict'" in capsys.readouterr().err
+    content['meta_state_dict'] = {'output_layer.weight': torch.ones(4, 9)}
+    assert convert() == 1 and not target.exists()
+    assert 'missing wpn.first_hidden_layer.fc.weight' in capsys.readouterr().err

@@ -242,10 +242,7 @@ class L2WClassifier(MultiExitClassifier):
         logits = self(inputs)
         losses = self.sample_losses(logits, target)
         check_finite(losses)
-        plain = losses
-        if self.wpn_loss == 'plain' and not self._real_is_plain:
-            plain = plain_losses(logits.detach(), target)
-        seen = self.wpn.make_input(plain, confidence(logits.detach()).t())
+        seen = self._seen(logits.detach(), losses, target)
 
         lookahead = None
         if meta is not None:
@@ -264,6 +261,28 @@ class L2WClassifier(MultiExitClassifier):
         return HalfStep(
             logits.detach(), losses.detach(), weights, weighted.detach(), lookahead
         )
+
+    def _seen(self, logits: Tensor, losses: Tensor, target: Tensor) -> Tensor:
+        """What the WPN looks at."""
+        if self.wpn_loss == 'plain' and not self._real_is_plain:
+            losses = plain_losses(logits, target)
+        return self.wpn.make_input(losses, confidence(logits).t())
+
+    @torch.no_grad()
+    def predict_weights(self, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Say how much samples would count now, for analysis.
+
+        Args:
+            inputs: Preprocessed pictures (N, 3, H, W).
+            target: Labels (N,) or scores (N, C).
+
+        Returns:
+            Unweighted real losses and weights, (N, E) each; the weights are centred
+            over these samples.
+        """
+        logits = self(inputs)
+        losses = self.sample_losses(logits, target)
+        return losses, self.wpn.weights(self._seen(logits, losses, target))
 
     def sample_losses(self, logits: Tensor, target: Tensor) -> Tensor:
         """The real loss of every sample at every exit.

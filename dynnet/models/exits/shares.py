@@ -32,8 +32,9 @@ def exit_shares(p: float, num_exits: int) -> np.ndarray:
         raise ConfigError(f'p must be positive, got {p}')
     # torch's float32 exp and log, as in the published scripts: NumPy's differ in the
     # last bit, which is enough to move a quota by one.
-    powers = torch.arange(1, num_exits + 1, dtype=torch.float32)
-    shares = torch.exp(torch.log(torch.full((1,), p / P_UNIFORM)) * powers)
+    ratio = torch.full((1,), p / P_UNIFORM, device='cpu')
+    powers = torch.arange(1, num_exits + 1, dtype=torch.float32, device='cpu')
+    shares = torch.exp(torch.log(ratio) * powers)
     return (shares / shares.sum()).numpy()
 
 
