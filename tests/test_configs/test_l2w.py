@@ -1,5 +1,6 @@
 """L2W-DEN's configs: the published recipes, their plain twins, and what they cost."""
 
+import copy
 import re
 from pathlib import Path
 
@@ -104,7 +105,7 @@ def test_papers_recipe(name):
 
 @pytest.mark.parametrize('name', TWINS)
 def test_twin_differs_in_the_method_alone(name):
-    ours, plain = load(name), load(twin_of(name))
+    ours, plain = (copy.deepcopy(read(n)) for n in (name, twin_of(name)))
     for cfg in (ours, plain):
         for key in ('model_wrapper_cfg', 'custom_hooks', 'auto_scale_lr', 'filename'):
             cfg.pop(key, None)

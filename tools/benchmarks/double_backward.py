@@ -47,12 +47,17 @@ def assign(confidence: Tensor, shares: list[float]) -> list[list[int]]:
 
 
 def pseudo_parameters(
-    parameters: dict[str, Tensor], gradients: list[Tensor], optimizer: torch.optim.SGD
+    parameters: dict[str, Tensor],
+    gradients: list[Tensor | None],
+    optimizer: torch.optim.SGD,
 ) -> dict[str, Tensor]:
     """The parameters after a step of SGD, with the graph of the gradients."""
     groups = {id(p): g for g in optimizer.param_groups for p in g['params']}
     after = {}
     for (name, parameter), gradient in zip(parameters.items(), gradients):
+        if gradient is None:  # SGD passes over it
+            after[name] = parameter
+            continue
         group = groups[id(parameter)]
         d = gradient + group['weight_decay'] * parameter
         if group['momentum']:
@@ -95,7 +100,9 @@ def meta_gradients(
     losses = _losses(logits, train[1])
     weights = _weights(model.wpn, logits, losses)
     total = (weights * losses).mean(0).sum()
-    gradients = torch.autograd.grad(total, list(leaves.values()), create_graph=True)
+    gradients = torch.autograd.grad(
+        total, list(leaves.values()), create_graph=True, allow_unused=True
+    )
     by_leaf = _of_leaves(optimizer, real, leaves)
     theta_hat = pseudo_parameters(leaves, gradients, by_leaf)
 
@@ -106,7 +113,7 @@ def meta_gradients(
     wpn = list(model.wpn.parameters())
     if pruned:
         return list(torch.autograd.grad(loss, wpn)), loss.detach()
-    every = torch.autograd.grad(loss, [*leaves.values(), *wpn])
+    every = torch.autograd.grad(loss, [*leaves.values(), *wpn], allow_unused=True)
     return list(every[len(leaves) :]), loss.detach()
 
 

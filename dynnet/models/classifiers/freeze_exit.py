@@ -18,8 +18,8 @@ def freeze_exit_config(model_cfg: Mapping[str, Any], k: int) -> dict[str, Any]:
     loss is not weighted.
 
     Args:
-        model_cfg: Config of a ``MultiExitClassifier``. Its backbone is built once, to
-            learn its exits.
+        model_cfg: Config of a ``MultiExitClassifier`` (or an ``L2WClassifier``, which
+            is one). Its backbone is built once, to learn its exits.
         k: The exit, counted from 1.
 
     Returns:
@@ -31,7 +31,7 @@ def freeze_exit_config(model_cfg: Mapping[str, Any], k: int) -> dict[str, Any]:
     """
     kind = model_cfg.get('type')
     name = kind if isinstance(kind, str) else getattr(kind, '__name__', kind)
-    if str(name).rpartition('.')[2] != 'MultiExitClassifier':
+    if str(name).rpartition('.')[2] not in ('MultiExitClassifier', 'L2WClassifier'):
         raise ConfigError(f'only a MultiExitClassifier has exits to freeze, not {name}')
     backbone, head = dict(model_cfg['backbone']), dict(model_cfg['head'])
     built = MODELS.build(backbone)

@@ -324,8 +324,10 @@ class L2WClassifier(MultiExitClassifier):
             value.requires_grad_()
 
         logits = self._at(theta_hat, meta[0])
+        meta_losses = plain_losses(logits, meta[1])
+        check_finite(meta_losses, 'after the pseudo step')
         exit_index = assign_by_shares(confidence(logits.detach()), self.shares)
-        loss = meta_loss(plain_losses(logits, meta[1]), exit_index)
+        loss = meta_loss(meta_losses, exit_index)
         gradients = torch.autograd.grad(
             loss, list(theta_hat.values()), allow_unused=True
         )

@@ -59,14 +59,23 @@ def check_optimizers(optim_wrapper: OptimWrapperDict) -> None:
         )
 
 
-def check_finite(losses: Tensor) -> None:
+def check_finite(losses: Tensor, when: str = 'before the step') -> None:
+    """Refuse to step on losses that are not finite.
+
+    Args:
+        losses: Of a half batch, (N, E).
+        when: For the message.
+
+    Raises:
+        NonFiniteLossError: Names the first bad sample and exit.
+    """
     finite = losses.detach().isfinite()
     if not finite.all():
         sample, exit_index = (~finite).nonzero()[0].tolist()
         value = float(losses[sample, exit_index])
         raise NonFiniteLossError(
             f'the loss of sample {sample} of the half batch at exit {exit_index + 1} '
-            f'is {value}: training stopped before it changed any weight'
+            f'is {value} {when}: training stopped, no step was taken on it'
         )
 
 

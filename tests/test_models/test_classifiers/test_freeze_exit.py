@@ -139,3 +139,14 @@ def test_other_models(net_config):
     cfg['backbone']['exit_index'] = 1
     with pytest.raises(ConfigError, match='exit_index'):
         freeze_exit_config(cfg, 1)
+
+
+def test_l2w_classifier_is_frozen_without_its_wpn(net_config, make_net, pictures):
+    full, x = make_net('msdnet-max'), pictures[:3]
+    cfg = net_config('msdnet-max', type='dynnet.L2WClassifier', wpn=dict(delta=0.3))
+    state = dict(full.state_dict(), **{'wpn.output_layer.weight': torch.ones(4, 500)})
+    frozen = freeze(cfg, state, 2)
+    with torch.no_grad():
+        expected = full(x)[1].softmax(1)
+        got = torch.stack([s.pred_score for s in frozen.predict(x)])
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-6)

@@ -271,6 +271,16 @@ def test_bad_loss_stops_before_anything_is_stepped_on(build, value):
         assert torch.equal(parameter.nan_to_num(), before[name].nan_to_num()), name
 
 
+def test_pseudo_step_that_explodes_stops_too(build):
+    model = build()
+    before = copy.deepcopy(model.state_dict())
+    wrappers = optimizers(model, dict(type='SGD', lr=1e300))
+    with pytest.raises(NonFiniteLossError, match='after the pseudo step'):
+        model.train_step(batch(), wrappers)
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, before[name])
+
+
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
