@@ -104,6 +104,23 @@ def test_there_is_a_baseline_for_everything():
     }
 
 
+def test_fine_tuning_starts_from_the_backbone_alone(tmp_path, monkeypatch):
+    path = tmp_path / 'first5.pth'
+    cam = read('cam_loss/resnet20_cam_1xb64-12e_cifar10-npz-first5.py')
+    trained = build_model(cam)
+    for parameter in trained.parameters():
+        torch.nn.init.normal_(parameter)
+    torch.save(dict(state_dict=trained.state_dict()), path)
+    monkeypatch.setenv('CAM_CHECKPOINT', str(path))
+    model = build_model(
+        load('cam_loss/resnet20_transfer_1xb64-12e_cifar10-npz-last5.py')
+    )
+    model.init_weights()
+    for name, value in model.backbone.state_dict().items():
+        assert torch.equal(value, trained.backbone.state_dict()[name]), name
+    assert not torch.equal(model.head.fc.weight, trained.head.fc.weight)
+
+
 # --- data: made, in the official layouts
 
 
