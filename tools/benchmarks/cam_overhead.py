@@ -4,8 +4,9 @@ Rows:
 
 * ``cam_train_r18cifar``: forward, losses, backward, SGD step and zero_grad of ResNet-18
   for CIFAR with CAM-loss, against the same with cross-entropy alone.
-* without ``--quick``: the same for ResNet-20, and at weight 0 (only logged); inference
-  with the head that carries the loss against the plain classifier.
+* without ``--quick``: the two heads alone, losses and backward on a fixed map, which is
+  where all of the difference is; the step for ResNet-20, and at weight 0 (only logged);
+  inference with the head that carries the loss against the plain classifier.
 
 Before timing, the two nets are checked to have the same keys, logits and MACs.
 """
@@ -103,6 +104,42 @@ def training_case(name: str, bar: float | None, loss_weight: float = 3.0) -> Cas
     )
 
 
+class HeadStep:
+    """Losses and backward of the head (and neck) alone, from a made map.
+
+    Args:
+        model: The classifier.
+        size: Height and width of its last map.
+    """
+
+    def __init__(self, model: nn.Module, size: int) -> None:
+        self.model = model
+        generator = torch.Generator().manual_seed(0)
+        shape = (BATCH, model.head.in_channels, size, size)
+        self.feat = torch.rand(shape, generator=generator).requires_grad_()
+        self.samples = [DataSample().set_gt_label(i % 10) for i in range(BATCH)]
+
+    def __call__(self) -> None:
+        with torch.inference_mode(False), torch.enable_grad():
+            maps = (self.feat,)
+            feats = self.model.neck(maps) if self.model.with_neck else maps
+            losses = self.model.head.loss(feats, self.samples)
+            self.model.parse_losses(losses)[0].backward()
+            self.feat.grad = None
+
+
+def head_case(name: str, size: int) -> Case:
+    """The two heads alone."""
+    return Case(
+        f'cam_head_{name}',
+        BATCH,
+        HeadStep(build(name, 3.0), size),
+        HeadStep(build(name), size),
+        'pooling and linear layer with cross-entropy alone',
+        extra=dict(format='NCHW', bn_folded=False, loss_weight=3.0),
+    )
+
+
 def inference_case(name: str) -> Case:
     """Inference with the head that carries the loss against the plain classifier."""
     x = torch.randn(BATCH, 3, 32, 32)
@@ -124,6 +161,8 @@ def main() -> None:
     cases = [training_case('r18cifar', bar=1.03)]
     if not args.quick:
         cases += [
+            head_case('r18cifar', size=4),
+            head_case('resnet20', size=8),
             training_case('resnet20', bar=None),
             training_case('resnet20', bar=None, loss_weight=0.0),
             inference_case('resnet20'),
