@@ -59,19 +59,25 @@ def best_of(calls: dict, threads: int) -> tuple[str, Callable[[], object]]:
 
 
 def peak_mb(call) -> float | None:
-    """Return how far the process grows while ``call`` runs, in MiB (Linux)."""
+    """Return how far the process grows while ``call`` runs, in MiB (Linux).
+
+    The smallest of five: an allocator may keep pages of what ran before.
+    """
     try:
-        call()
-        gc.collect()
-        ctypes.CDLL(None).malloc_trim(0)
-        Path('/proc/self/clear_refs').write_text('5')
-        before = _status('VmRSS')
-        result = call()
-        peak = _status('VmHWM') - before
-        del result
-        return peak
+        return min(_growth(call) for _ in range(5))
     except (OSError, AttributeError):
         return None
+
+
+def _growth(call) -> float:
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    Path('/proc/self/clear_refs').write_text('5')
+    before = _status('VmRSS')
+    result = call()
+    growth = _status('VmHWM') - before
+    del result
+    return growth
 
 
 def _status(key: str) -> float:
