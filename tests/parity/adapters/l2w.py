@@ -213,7 +213,7 @@ def run(case: Case, dtype: torch.dtype) -> Trace:
             calls.clear()
             step = model.half_step(train, meta if due else None, wrappers)
             ahead = step.lookahead
-            used = [ahead.weights] * due + [step.weights]
+            used = [ahead.weights, step.weights] if due else [step.weights]
             for (seen, output), weights in zip(calls, used, strict=True):
                 prefix = f'wpn_call{number}'
                 arrays[f'{prefix}/input'] = seen
