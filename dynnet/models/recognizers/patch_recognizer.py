@@ -156,6 +156,12 @@ class PatchRecognizer(BaseRecognizer):
             module = getattr(self, part)
             if module is not None:
                 module.requires_grad_(part in stage.trained)
+        # What a stage has no use for must not wait for a gradient: data parallelism
+        # would.
+        if name == 'end_to_end':
+            self.policy.critic.requires_grad_(False)
+        if self.policy.gate is not None and name != 'gate':
+            self.policy.gate.requires_grad_(False)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> 'PatchRecognizer':
