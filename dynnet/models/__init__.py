@@ -6,6 +6,7 @@ from dynnet.utils.optional import is_available, register_missing
 from . import (
     backbones,
     data_parallel,
+    detectors,
     exits,
     gates,
     heads,
@@ -39,6 +40,7 @@ MODELS.register_lazily(
 __all__ = [
     'backbones',
     'data_parallel',
+    'detectors',
     'exits',
     'gates',
     'heads',

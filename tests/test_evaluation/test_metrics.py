@@ -20,6 +20,7 @@ from dynnet.evaluation import (
 from dynnet.evaluation.functional import calibration_error, format_cost, format_table
 from dynnet.models.exits import BudgetSolver, ExitThresholds, assign_exits
 from dynnet.registry import METRICS
+from dynnet.utils.errors import DataError
 
 NUM_EXITS, CLASSES = 3, 6
 COSTS = [10e6, 20e6, 40e6]
@@ -304,3 +305,25 @@ def test_format():
         'long   1',
         'x     10',
     ]
+
+
+def test_gate_cost_metric():
+    from dynnet.evaluation.metrics import GateCostMetric
+
+    metric = GateCostMetric()
+    rows = [(100.0, 0.5, [0.2, 0.8]), (300.0, 0.7, [0.4, 1.0])]
+    samples = [
+        dict(
+            macs=torch.tensor([macs], dtype=torch.float64),
+            macs_ratio=torch.tensor([ratio]),
+            densities=torch.tensor(densities),
+        )
+        for macs, ratio, densities in rows
+    ]
+    metric.process(None, samples)
+    found = metric.evaluate(2)
+    expected = dict(mean_macs=200, std_macs=100, macs_ratio=60, density=60)
+    expected |= dict(block_min=30, block_max=90)
+    assert found == {f'gates/{k}': pytest.approx(v) for k, v in expected.items()}
+    with pytest.raises(DataError, match='no samples'):
+        GateCostMetric().compute_metrics([])

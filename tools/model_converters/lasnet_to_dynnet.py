@@ -23,7 +23,7 @@ from dynnet.utils.lasnet_conversion import convert_dense, lasnet_keys
 
 
 def build(cfg: Config):
-    """Build the config's model without its teacher, which is what is converted."""
+    """Build the config's model."""
     with scope_of(cfg):
         return MODELS.build(cfg.model)
 
@@ -43,7 +43,6 @@ def main(argv: list[str] | None = None) -> None:
     )
     args = parser.parse_args(argv)
     cfg = read_config(args.config)
-    cfg.model.pop('distillation', None)
     if args.dense:
         done = convert_dense(args.source, args.target, build(cfg).state_dict())
     else:

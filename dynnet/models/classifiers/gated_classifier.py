@@ -1,5 +1,6 @@
 """An mmpretrain classifier whose backbone has gates."""
 
+from mmengine.registry import DefaultScope
 from mmpretrain.models import ImageClassifier
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
@@ -26,7 +27,8 @@ class GatedClassifier(GatedModelMixin, ImageClassifier):
         head: mmpretrain's.
         budget: ``MACsBudgetLoss``; None trains without.
         distillation: ``teacher``, the config of a classifier, ``checkpoint``, its
-            weights, ``temperature`` (4) and ``loss_weight`` (0.5).
+            weights, ``temperature`` (4) and ``loss_weight`` (0.5). The teacher is built
+            when the first loss is computed.
         test_cfg: ``mode``, ``backend`` and ``return_masks``.
         train_cfg: mmpretrain's, for batch augmentations.
         data_preprocessor: mmpretrain's.
@@ -61,9 +63,9 @@ class GatedClassifier(GatedModelMixin, ImageClassifier):
         if unknown:
             raise ConfigError(f'unknown keys in test_cfg: {sorted(unknown)}')
         self.setup_gates(budget, **settings)
-        self.teacher, self.temperature, self.kd_weight = None, 4.0, 0.5
-        if distillation is not None:
-            self._setup_teacher(**distillation)
+        self._distillation = distillation
+        self.teacher: FrozenTeacher | None = None
+        self.temperature, self.kd_weight = 4.0, 0.5
         self._full: dict[tuple, int] = {}
 
     def _setup_teacher(
@@ -74,7 +76,8 @@ class GatedClassifier(GatedModelMixin, ImageClassifier):
         loss_weight: float = 0.5,
     ) -> None:
         self.temperature, self.kd_weight = temperature, loss_weight
-        self.teacher = FrozenTeacher(teacher, checkpoint)
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            self.teacher = FrozenTeacher(teacher, checkpoint)
 
     def full_macs(self, inputs: Tensor) -> int:
         """FLOPs of the network without gates by the published counter, at this size."""
@@ -98,7 +101,9 @@ class GatedClassifier(GatedModelMixin, ImageClassifier):
             feats = self.extract_feat(inputs)
         self.count_head(meter)
         losses = self.head.loss(feats, data_samples)
-        if self.teacher is not None:
+        if self._distillation is not None:
+            if self.teacher is None:  # first asked for here: testing needs none
+                self._setup_teacher(**self._distillation)
             taught = self.teacher(inputs)
             losses['loss_kd'] = self.kd_weight * kd_loss(
                 self.head(feats), taught, self.temperature

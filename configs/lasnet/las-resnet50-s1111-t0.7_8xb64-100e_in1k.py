@@ -1,0 +1,3 @@
+_base_ = './las-resnet50-s4421-t0.5_8xb64-100e_in1k.py'
+
+model = dict(backbone=dict(granularity=(1, 1, 1, 1)), budget=dict(target=0.7))

@@ -1,0 +1,29 @@
+_base_ = 'mmdet::retinanet/retinanet_r101_fpn_1x_coco.py'
+
+# Of LASNet's classifier with the same granularity and target.
+checkpoint = '{{$LAS_RESNET101_CHECKPOINT:checkpoints/las-resnet101-s4421-t0.5.pth}}'
+
+model = dict(
+    type='dynnet.GatedDetector',
+    detector='mmdet.RetinaNet',
+    budget=dict(
+        type='dynnet.MACsBudgetLoss', target=0.5, loss_weight=1.0, with_bounds=False
+    ),
+    gates=dict(mode='simulate', backend='auto'),
+    backbone=dict(
+        _delete_=True,
+        type='dynnet.LASResNet',
+        depth=101,
+        granularity=(4, 4, 2, 1),
+        gate=dict(type='dynnet.SpatialGate', tau=0.1),  # constant; see the README
+        out_indices=(0, 1, 2, 3),
+        frozen_stages=1,
+        norm_eval=True,
+        init_cfg=dict(type='Pretrained', checkpoint=checkpoint, prefix='backbone.'),
+    ),
+)
+optim_wrapper = dict(
+    optimizer=dict(lr=0.02),  # mmdet's RetinaNet has half of it
+    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.2, decay_mult=0.9))),
+)
+custom_imports = dict(imports=['dynnet'])
