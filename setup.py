@@ -51,7 +51,10 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['dynnet', 'dynnet.*']),
-    package_data={'dynnet.ops.sparse_conv': ['csrc/*']},
+    package_data={
+        'dynnet.latency': ['devices/*.json'],
+        'dynnet.ops.sparse_conv': ['csrc/*'],
+    },
     python_requires='>=3.10',
     install_requires=read_requirements('runtime'),
     extras_require={name: read_requirements(name) for name in EXTRAS},

@@ -98,6 +98,8 @@ def test_wheel_holds_every_module_and_config(site):
     mim = site / 'dynnet/.mim'
     assert files(mim / 'configs', '*.py') | files(mim / 'configs', '*.yml') == configs
     assert not [p for p in mim.rglob('*') if p.is_symlink()]
+    devices = 'dynnet/latency/devices'
+    assert files(site / devices, '*.json') == files(ROOT / devices, '*.json') != set()
     index = (ROOT / 'model-index.yml').read_text()
     assert (mim / 'model-index.yml').read_text() == index
 

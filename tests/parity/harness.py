@@ -29,7 +29,7 @@ def check_case(path: Path, adapters: Mapping[str, Callable[[Case], Result]]) -> 
     unknown = result.arrays.keys() - expected.keys()
     assert not unknown, f'the case has no arrays {sorted(unknown)}'
     for name, (ours, rtol, atol) in result.arrays.items():
-        _compare(name, ours, expected[name], rtol, atol)
+        _compare(name, ours, expected[name], rtol, atol, name in result.unset)
     for name, ours in result.facts.items():
         assert _plain(ours) == _plain(meta[name]), f'{name}: {ours} != {meta[name]}'
 
@@ -40,14 +40,16 @@ def check_case(path: Path, adapters: Mapping[str, Callable[[Case], Result]]) -> 
     assert stored <= done, f'nothing compares {sorted(stored - done)}'
 
 
-def _compare(name: str, ours: Any, expected: np.ndarray, rtol: float, atol: float):
+def _compare(
+    name: str, ours: Any, expected: np.ndarray, rtol: float, atol: float, unset: bool
+):
     ours = ours.detach().cpu().numpy() if hasattr(ours, 'detach') else np.asarray(ours)
     assert ours.shape == expected.shape, f'{name}: {ours.shape} != {expected.shape}'
     if expected.dtype.kind in 'iub':
         np.testing.assert_array_equal(ours, expected, err_msg=name)
     else:
         np.testing.assert_allclose(
-            ours, expected, rtol=rtol, atol=atol, equal_nan=False, err_msg=name
+            ours, expected, rtol=rtol, atol=atol, equal_nan=unset, err_msg=name
         )
 
 

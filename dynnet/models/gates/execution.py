@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from dynnet.ops.sparse_conv import BACKENDS
+from dynnet.ops.sparse_conv import BACKENDS, Rule
 from dynnet.utils.errors import ConfigError
 
 MODES = ('simulate', 'execute')
@@ -15,13 +15,17 @@ class GatedBlock:
         mode (str): ``'simulate'`` (compute all, then mask) or ``'execute'`` (really
             skip).
         backend (str): Backend of the execution.
+        rule: Names the backend when it is ``'auto'``; None: by density.
     """
 
     mode = 'simulate'
     backend = 'auto'
+    rule: Rule | None = None
 
 
-def set_execution(model: nn.Module, mode: str, backend: str = 'auto') -> int:
+def set_execution(
+    model: nn.Module, mode: str, backend: str = 'auto', rule: Rule | None = None
+) -> int:
     """Set the test-time mode of all gated blocks of a model.
 
     Args:
@@ -29,6 +33,8 @@ def set_execution(model: nn.Module, mode: str, backend: str = 'auto') -> int:
         mode: ``'simulate'`` or ``'execute'``.
         backend: Backend of the execution: ``'auto'``, ``'cpp'``, ``'mkldnn'``,
             ``'torch'``, ``'mmcv'`` or ``'dense'``.
+        rule: What ``'auto'`` asks for every block, such as a
+            :class:`dynnet.latency.rule.ProfileRule`; None: the rule by density.
 
     Returns:
         Number of gated blocks.
@@ -44,5 +50,5 @@ def set_execution(model: nn.Module, mode: str, backend: str = 'auto') -> int:
         )
     blocks = [m for m in model.modules() if isinstance(m, GatedBlock)]
     for block in blocks:
-        block.mode, block.backend = mode, backend
+        block.mode, block.backend, block.rule = mode, backend, rule
     return len(blocks)

@@ -40,7 +40,7 @@ class GatedModelMixin:
         if budget is not None and not isinstance(budget, nn.Module):
             budget = MODELS.build(budget)
         self.budget = budget
-        self.backend = backend
+        self.backend, self.rule = backend, None
         self.return_masks = return_masks
         self.mode = mode
         if not any(isinstance(m, GatedBlock) for m in self.modules()):
@@ -53,7 +53,7 @@ class GatedModelMixin:
 
     @mode.setter
     def mode(self, mode: str) -> None:
-        set_execution(self, mode, self.backend)
+        set_execution(self, mode, self.backend, self.rule)
         self._mode = mode
 
     def full_macs(self, inputs: Tensor) -> float | None:

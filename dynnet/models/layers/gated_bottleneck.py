@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from dynnet.ops.sparse_conv import (
     FoldedBlock,
     FoldedBlockCache,
+    density_rule,
     sparse_block,
     sparse_pointwise,
 )
@@ -110,7 +111,12 @@ class GatedBottleneck(GatedBlock, Bottleneck):
     def execute(self, x: Tensor, gate: GateOutput, folded: FoldedBlock) -> Tensor:
         """Compute the residual where the mask is 1."""
         return sparse_block(
-            x, gate.coarse, folded, self.backend, inplace=self._owns_input()
+            x,
+            gate.coarse,
+            folded,
+            self.backend,
+            inplace=self._owns_input(),
+            rule=self.rule or density_rule,
         )
 
     def _owns_input(self) -> bool:

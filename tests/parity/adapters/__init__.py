@@ -58,11 +58,14 @@ class Result:
         arrays: Name to (ours, rtol, atol); integers and booleans must be equal.
         facts: Name of a field of the JSON to our value, which must be equal.
         ignored: Name of an array or fact that is not compared to the spec's reason.
+        unset: Names of arrays whose NaNs stand for what the published implementation
+            left unset; ours must have them in the same places.
     """
 
     arrays: dict[str, tuple[Any, float, float]] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     ignored: dict[str, str] = field(default_factory=dict)
+    unset: set[str] = field(default_factory=set)
 
 
 ADAPTERS: dict[str, Callable[[Case], Result]] = {}
