@@ -18,7 +18,7 @@ from . import (
 
 if is_available('mmpretrain'):
     from . import classifiers  # noqa: F401
-    from .backbones import cifar_resnet, las_resnet, regnet_y  # noqa: F401
+    from .backbones import arc_resnet, cifar_resnet, las_resnet, regnet_y  # noqa: F401
     from .heads import cam_linear_cls_head, single_exit_head  # noqa: F401
 else:
     _missing = ['L2WClassifier', 'MultiExitClassifier', 'SingleExitHead']
@@ -30,6 +30,7 @@ else:
         'LASResNetCIFAR',
         'RegNetY',
     ]
+    _missing += ['ARCResNet']
     register_missing(MODELS, _missing, 'mmpretrain')
 
 # They import mmaction2, which takes seconds.

@@ -85,7 +85,7 @@ RULES: Rules = (
     ((nn.ReLU, nn.ReLU6), _relu),
     ((nn.AvgPool2d, nn.MaxPool2d), _pool),
     ((nn.AdaptiveAvgPool2d,), _adaptive_pool),
-    ((_BatchNorm, nn.Identity, nn.Dropout, nn.Flatten), _free),
+    ((_BatchNorm, nn.LayerNorm, nn.Identity, nn.Dropout, nn.Flatten), _free),
 )
 
 
@@ -120,6 +120,11 @@ class _Counter:
             if id(module) not in self._seen:
                 self._seen.add(id(module))
                 self.params += sum(p.numel() for p in module.parameters(recurse=False))
+            if callable(getattr(module, 'count_macs', None)):  # it knows better
+                macs = module.count_macs(output)
+                self.macs += macs
+                self.flops += macs
+                return
             for kinds, rule in self.rules:
                 if isinstance(module, kinds):
                     macs, flops = rule(module, inputs[0], output)
