@@ -5,6 +5,7 @@ from dynnet.utils.optional import is_available, register_missing
 
 from .class_subset import ClassSubset
 from .cue_truth import LoadCueTruth
+from .rotated import DOTADatasetStrict, DOTAv15DatasetStrict, HRSCDatasetStrict
 from .subset import HoldoutSubset, Subset
 from .video_transforms import (
     DecodeVideo,
@@ -15,7 +16,10 @@ from .video_transforms import (
 
 __all__ = [
     'ClassSubset',
+    'DOTADatasetStrict',
+    'DOTAv15DatasetStrict',
     'DecodeVideo',
+    'HRSCDatasetStrict',
     'HoldoutSubset',
     'LoadCueTruth',
     'OpenVideo',

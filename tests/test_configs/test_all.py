@@ -1,5 +1,6 @@
 """What holds for every config, whatever paper it belongs to."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,13 @@ CONFIGS = configs_of(*PAPERS)
 
 
 def needs(name: str) -> list[str]:
-    """The toolboxes whose bases a config may inherit."""
+    """The toolboxes whose bases a config, or one that it inherits, may inherit."""
     text = (ROOT / name).read_text()
     packages = ('mmpretrain', 'mmdet', 'mmrotate', 'mmaction')
-    return [package for package in packages if f'{package}::' in text]
+    found = [package for package in packages if f'{package}::' in text]
+    for base in re.findall(r"'(\./[\w./-]+\.py)'", text):
+        found += needs(str(Path(name).parent / base))
+    return found
 
 
 def skip_without_toolbox(name: str) -> None:

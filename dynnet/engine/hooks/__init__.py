@@ -6,6 +6,7 @@ from .epoch_seed_hook import EpochSeedHook
 from .exit_thresholds_hook import LoadExitThresholdsHook
 from .l2w_hook import L2WHook
 from .non_finite_loss_hook import NonFiniteLossHook
+from .require_device_hook import RequireDeviceHook
 from .sample_weights_hook import LogSampleWeightsHook
 from .value_schedule_hook import ValueScheduleHook
 
@@ -17,5 +18,6 @@ __all__ = [
     'LoadExitThresholdsHook',
     'LogSampleWeightsHook',
     'NonFiniteLossHook',
+    'RequireDeviceHook',
     'ValueScheduleHook',
 ]
