@@ -53,7 +53,7 @@ def gradients(case: Case, net: nn.Module, prefix: str = '') -> dict:
         ours = thin(grad, shape_of(case, f'grad/{name}'))
         part = FIRST_CONV if name.endswith('net.conv1.weight') else GRADIENT
         # A bias before a BN has a gradient of nothing but rounding.
-        arrays[f'grad/{name}'] = (ours, 0, part * np.abs(ours).max() + 1e-7)
+        arrays[f'grad/{name}'] = (ours, 0, part * np.abs(ours).max() + 1e-6)
     return arrays
 
 
