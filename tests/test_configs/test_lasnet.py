@@ -176,8 +176,8 @@ def test_small_one_trains_and_tests(made_data, tmp_path, monkeypatch):
     from dynnet.utils.cli import build_runner, set_collate_functions
 
     init_default_scope('mmpretrain')
-    name = 'lasnet/las-resnet50-small-s421-t0.5_1xb64-3e_fashion-mnist-10k.py'
-    dense = read('lasnet/resnet50-small_1xb64-3e_fashion-mnist-10k.py')
+    name = 'lasnet/las-resnet50-small-s421-t0.5_1xb64-10e_fashion-mnist-10k.py'
+    dense = read('lasnet/resnet50-small_1xb64-10e_fashion-mnist-10k.py')
     start = tmp_path / 'dense.pth'
     torch.save(dict(state_dict=MODELS.build(dict(dense.model)).state_dict()), start)
     monkeypatch.setenv('LAS_SMALL_CHECKPOINT', str(start))
