@@ -137,7 +137,9 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     coco, skipped = convert(args.annotations, args.images, args.classes)
     write_atomic(args.out, json.dumps(coco).encode())
-    print(f'{args.out}: {len(coco["images"])} pictures, {len(coco["annotations"])} boxes')
+    print(
+        f'{args.out}: {len(coco["images"])} pictures, {len(coco["annotations"])} boxes'
+    )
     if skipped.counts:
         print(f'left out {skipped.summary()}')
 
