@@ -74,9 +74,16 @@ def describe_block(name: str, stage: int, block: nn.Module, x: Tensor) -> BlockS
         stage: Its stage, from 0.
         block: A :class:`~dynnet.models.layers.gated_bottleneck.GatedBottleneck`.
         x: Its input.
+
+    Raises:
+        ConfigError: A block that no latency model describes (a basic block).
     """
     from dynnet.models.gates import LayerGate
 
+    if not hasattr(block, 'conv3'):
+        raise ConfigError(
+            f'{name} is a {type(block).__name__}: latency is predicted for bottlenecks'
+        )
     stride = block.conv2.stride[0]
     height, width = (-(-size // stride) for size in x.shape[2:])
     se = getattr(block, 'se', None)

@@ -1,21 +1,25 @@
-"""LASNet's ResNets and RegNets: mmpretrain's, with a gate before every bottleneck."""
+"""LASNet's ResNets and RegNets: mmpretrain's, with a gate before every block."""
 
 from collections.abc import Sequence
 
 from mmpretrain.models.backbones import ResNet, ResNet_CIFAR
+from mmpretrain.models.backbones.resnet import BasicBlock
 from torch import Tensor, nn
 
 from dynnet.registry import MODELS
 from dynnet.utils.errors import ConfigError
 
 from ..gates import current_meter
-from ..layers.gated_bottleneck import GatedBottleneck, GatedSEBottleneck
+from ..layers.gated_basic_block import GatedBasicBlock
+from ..layers.gated_block import GatedResidualBlock
+from ..layers.gated_bottleneck import GatedBottleneck
+from ..layers.gated_se_bottleneck import SQUEEZES, GatedSEBottleneck
 from .block_swap import BlockSwapMixin
 from .regnet_y import RegNetY
 
 
 class GatedBackboneMixin(BlockSwapMixin):
-    """Gates every bottleneck of a backbone of mmpretrain's ResNet family.
+    """Gates every block of a backbone of mmpretrain's ResNet family.
 
     Args:
         granularity: Side of a patch in each stage, or one for all.
@@ -27,7 +31,6 @@ class GatedBackboneMixin(BlockSwapMixin):
     """
 
     default_gate = dict(type='dynnet.SpatialGate')
-    gated_block = GatedBottleneck
 
     def __init__(
         self,
@@ -49,9 +52,16 @@ class GatedBackboneMixin(BlockSwapMixin):
         super().__init__(*args, **kwargs)
 
     @property
-    def gated_blocks(self) -> list[GatedBottleneck]:
+    def gated_blocks(self) -> list[GatedResidualBlock]:
         """All gated blocks in the order they run."""
         return [b for name in self.res_layers for b in getattr(self, name)]
+
+    def gate_block(
+        self, block: nn.Module, gate: nn.Module, name: str
+    ) -> GatedResidualBlock:
+        """Gate one block."""
+        basic = isinstance(block, BasicBlock)
+        return (GatedBasicBlock if basic else GatedBottleneck)(block, gate, name)
 
     def swap_blocks(self, stage: int, blocks: nn.Sequential) -> nn.Sequential:
         """Gate the blocks of a stage (from 0)."""
@@ -60,7 +70,7 @@ class GatedBackboneMixin(BlockSwapMixin):
             if not str(cfg['type']).endswith('LayerGate'):
                 cfg.setdefault('granularity', self.granularity[stage])
             name = f'layer{stage + 1}.{j}'
-            blocks[j] = self.gated_block(block, MODELS.build(cfg), name)
+            blocks[j] = self.gate_block(block, MODELS.build(cfg), name)
             if j:
                 blocks[j].follow(blocks[j - 1])
         return blocks
@@ -99,14 +109,14 @@ class GatedBackboneMixin(BlockSwapMixin):
 
 @MODELS.register_module()
 class LASResNet(GatedBackboneMixin, ResNet):
-    """ResNet-50, -101 or -152 with a spatial gate before every bottleneck.
+    """ResNet with a spatial gate before every block.
 
     `Latency-aware Spatial-wise Dynamic Networks <https://arxiv.org/abs/2210.06223>`_.
     A backbone of classifiers and, with ``out_indices=(0, 1, 2, 3)``, of mmdet's
     detectors. Blocks of stages frozen by ``frozen_stages`` decide without noise.
 
     Args:
-        depth: 50, 101 or 152.
+        depth: 50, 101 or 152; also 18 and 34, which the paper has not.
         granularity: Side S of a patch in each stage, as in ``(4, 4, 2, 1)``.
         gate: Config of the gates; ``dict(type='dynnet.LayerGate')`` skips blocks as a
             whole.
@@ -144,12 +154,31 @@ class LASRegNet(GatedBackboneMixin, RegNetY):
             :class:`RegNetY`.
         granularity: Side S of a patch in each stage.
         gate: Config of the gates.
+        squeeze: What squeeze and excitation pools: ``'map'``, as published, or
+            ``'active'``, the computed positions: an approximation of the published
+            network that can skip more (see :class:`GatedSEBottleneck`).
         **kwargs: Those of mmpretrain's RegNet.
+
+    Raises:
+        ConfigError: Unknown ``squeeze``.
     """
 
     # As published: maskers drawn wide, and biased so that all is computed at first.
     default_gate = dict(type='dynnet.SpatialGate', keep_bias=10.0, weight_std=1.0)
-    gated_block = GatedSEBottleneck
+
+    def __init__(self, *args, squeeze: str = 'map', **kwargs) -> None:
+        if squeeze not in SQUEEZES:
+            raise ConfigError(f"squeeze={squeeze!r}: choose 'map' or 'active'")
+        self.squeeze = squeeze
+        super().__init__(*args, **kwargs)
+
+    def gate_block(
+        self, block: nn.Module, gate: nn.Module, name: str
+    ) -> GatedSEBottleneck:
+        """Gate one block."""
+        gated = GatedSEBottleneck(block, gate, name)
+        gated.squeeze = self.squeeze
+        return gated
 
     def swap_blocks(self, stage: int, blocks: nn.Sequential) -> nn.Sequential:
         """Add squeeze and excitation to the blocks of a stage, then gate them."""

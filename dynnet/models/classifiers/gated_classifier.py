@@ -29,7 +29,7 @@ class GatedClassifier(GatedModelMixin, ImageClassifier):
         distillation: ``teacher``, the config of a classifier, ``checkpoint``, its
             weights, ``temperature`` (4) and ``loss_weight`` (0.5). The teacher is built
             when the first loss is computed.
-        test_cfg: ``mode``, ``backend`` and ``return_masks``.
+        test_cfg: ``mode``, ``backend``, ``return_masks`` and ``fused_gates``.
         train_cfg: mmpretrain's, for batch augmentations.
         data_preprocessor: mmpretrain's.
         init_cfg: mmengine's initialisation config.
@@ -59,7 +59,7 @@ class GatedClassifier(GatedModelMixin, ImageClassifier):
             init_cfg=init_cfg,
         )
         settings = dict(test_cfg or {})
-        unknown = settings.keys() - {'mode', 'backend', 'return_masks'}
+        unknown = settings.keys() - {'mode', 'backend', 'return_masks', 'fused_gates'}
         if unknown:
             raise ConfigError(f'unknown keys in test_cfg: {sorted(unknown)}')
         self.setup_gates(budget, **settings)

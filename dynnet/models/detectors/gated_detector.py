@@ -37,7 +37,8 @@ def GatedDetector(  # noqa: N802  (in a config it stands where a class stands)
     Args:
         detector: Registered name of the detector, with its scope.
         budget: Config of a ``MACsBudgetLoss``; None trains without.
-        gates: ``mode`` ('simulate' or 'execute'), ``backend`` and ``return_masks``.
+        gates: ``mode`` ('simulate' or 'execute'), ``backend``, ``return_masks`` and
+            ``fused_gates``.
         **kwargs: The detector's own.
 
     Returns:
@@ -53,7 +54,7 @@ def GatedDetector(  # noqa: N802  (in a config it stands where a class stands)
     if base is None:
         raise ConfigError(f"detector={detector!r} is not registered: try 'mmdet.X'")
     settings = dict(gates or {})
-    unknown = settings.keys() - {'mode', 'backend', 'return_masks'}
+    unknown = settings.keys() - {'mode', 'backend', 'return_masks', 'fused_gates'}
     if unknown:
         raise ConfigError(f'unknown keys in gates: {sorted(unknown)}')
     model = _gated(base)(**kwargs)

@@ -16,15 +16,21 @@ class GatedBlock:
             skip).
         backend (str): Backend of the execution.
         rule: Names the backend when it is ``'auto'``; None: by density.
+        fused_gate (bool): Whether an executing gate is one C++ pass.
     """
 
     mode = 'simulate'
     backend = 'auto'
     rule: Rule | None = None
+    fused_gate = False
 
 
 def set_execution(
-    model: nn.Module, mode: str, backend: str = 'auto', rule: Rule | None = None
+    model: nn.Module,
+    mode: str,
+    backend: str = 'auto',
+    rule: Rule | None = None,
+    fused_gates: bool = False,
 ) -> int:
     """Set the test-time mode of all gated blocks of a model.
 
@@ -35,6 +41,9 @@ def set_execution(
             ``'torch'``, ``'mmcv'`` or ``'dense'``.
         rule: What ``'auto'`` asks for every block, such as a
             :class:`dynnet.latency.rule.ProfileRule`; None: the rule by density.
+        fused_gates: Whether gates that execute run as one C++ pass, where there is the
+            kernel (a CPU, float32). It sums in another order: a decision may differ
+            from ``'simulate'`` where the two logits are within about 1e-5.
 
     Returns:
         Number of gated blocks.
@@ -51,4 +60,5 @@ def set_execution(
     blocks = [m for m in model.modules() if isinstance(m, GatedBlock)]
     for block in blocks:
         block.mode, block.backend, block.rule = mode, backend, rule
+        block.fused_gate = fused_gates
     return len(blocks)

@@ -25,6 +25,7 @@ class GatedModelMixin:
         mode: str = 'simulate',
         backend: str = 'auto',
         return_masks: bool = False,
+        fused_gates: bool = False,
     ) -> None:
         """Build the budget loss and set the test-time mode.
 
@@ -33,6 +34,8 @@ class GatedModelMixin:
             mode: ``'simulate'`` or ``'execute'``.
             backend: Backend of the execution.
             return_masks: Whether predictions carry the gates' decisions.
+            fused_gates: Whether executing gates are one C++ pass; see
+                :func:`set_execution`.
 
         Raises:
             ConfigError: Unknown mode or backend, or a model without gates.
@@ -42,6 +45,7 @@ class GatedModelMixin:
         self.budget = budget
         self.backend, self.rule = backend, None
         self.return_masks = return_masks
+        self.fused_gates = fused_gates
         self.mode = mode
         if not any(isinstance(m, GatedBlock) for m in self.modules()):
             raise ConfigError(f'{type(self).__name__} needs a backbone with gates')
@@ -53,7 +57,7 @@ class GatedModelMixin:
 
     @mode.setter
     def mode(self, mode: str) -> None:
-        set_execution(self, mode, self.backend, self.rule)
+        set_execution(self, mode, self.backend, self.rule, self.fused_gates)
         self._mode = mode
 
     def full_macs(self, inputs: Tensor) -> float | None:

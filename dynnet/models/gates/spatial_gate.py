@@ -1,9 +1,11 @@
 """Which patches of a map a block computes."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dynnet.ops.masks import coarse_size
+from dynnet.ops.sparse_conv import cpp
 from dynnet.registry import MODELS
 from dynnet.utils.errors import ConfigError
 
@@ -58,18 +60,36 @@ class SpatialGate(BaseGate):
             x = F.adaptive_avg_pool2d(x, grid)
         return self.conv(x)
 
-    def forward(self, x: Tensor, stride: int = 1) -> GateOutput:
+    def forward(self, x: Tensor, stride: int = 1, fused: bool = False) -> GateOutput:
         """Decide for a block.
 
         Args:
             x: The block's input (N, C, Hi, Wi).
             stride: The block's stride, 1 or 2.
+            fused: Whether to pool, score and compare in one C++ pass where that can be
+                (eval mode, no gradient, float32 on a CPU, one group). Sums in another
+                order: a decision may differ where the logits are within about 1e-5.
 
         Returns:
             Decisions, masks of the output (ceil(Hi / stride) rows) and of the input.
         """
-        coarse = self.decide(self.logits(x, stride))
+        if fused and self._can_fuse(x):
+            grid = self.grid(*output_size(x.shape[2:], stride))
+            kept = cpp.gate(x, self.conv.weight, self.conv.bias, grid)
+            coarse = kept[:, None].to(x.dtype)
+        else:
+            coarse = self.decide(self.logits(x, stride))
         return GateOutput(coarse, tuple(x.shape[2:]), stride)
+
+    def _can_fuse(self, x: Tensor) -> bool:
+        return (
+            self.groups == 1
+            and len(x) > 0
+            and not (self.training or torch.is_grad_enabled())
+            and x.device.type == 'cpu'
+            and x.dtype == self.conv.weight.dtype == torch.float32
+            and cpp.unavailable() is None
+        )
 
     def macs(self, height: int, width: int) -> int:
         """MACs of the gate itself for a block output of ``height`` x ``width``.

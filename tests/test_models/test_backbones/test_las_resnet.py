@@ -49,10 +49,11 @@ def settle(net):
 
 def build(kind: str, granularity):
     torch.manual_seed(0)
-    if kind == 'regnet':
-        return LASRegNet(REGNET, granularity=granularity)
+    if kind in ('regnet', 'active'):
+        squeeze = 'active' if kind == 'active' else 'map'
+        return LASRegNet(REGNET, granularity=granularity, squeeze=squeeze)
     cls = LASResNetCIFAR if kind == 'cifar' else LASResNet
-    return cls(50, granularity=granularity, **SMALL)
+    return cls(18 if kind == 'basic' else 50, granularity=granularity, **SMALL)
 
 
 @pytest.fixture(scope='module')
@@ -68,13 +69,15 @@ def nets():
     return get
 
 
-@pytest.mark.parametrize('cls', [LASResNet, LASRegNet])
-def test_open_gates_give_the_plain_network(cls):
+@pytest.mark.parametrize(
+    ('cls', 'depth'), [(LASResNet, 50), (LASResNet, 18), (LASRegNet, None)]
+)
+def test_open_gates_give_the_plain_network(cls, depth):
     torch.manual_seed(0)
     if cls is LASRegNet:
         gated, plain = LASRegNet(REGNET), RegNetY(REGNET)
     else:
-        gated, plain = LASResNet(50, **SMALL), ResNet(50, **SMALL)
+        gated, plain = LASResNet(depth, **SMALL), ResNet(depth, **SMALL)
     missing, unused = plain.load_state_dict(gated.state_dict(), strict=False)
     assert not missing and all('.gate.conv.' in name for name in unused)
     for block in gated.gated_blocks:
@@ -107,6 +110,8 @@ KINDS = [
     ('resnet', (1, 1, 1, 1), (2, 3, 33, 40)),
     ('cifar', (2, 3, 4, 50), (8, 3, 32, 31)),
     ('regnet', (4, 4, 2, 1), (2, 3, 66, 96)),
+    ('active', (4, 3, 2, 1), (2, 3, 66, 96)),
+    ('basic', (4, 3, 2, 9), (2, 3, 65, 96)),
 ]
 
 
@@ -211,6 +216,102 @@ def test_checkpointing_gives_the_same_gradients():
     torch.testing.assert_close(*grads)
 
 
+def test_only_active_positions_are_squeezed(nets):
+    """The approximation: equal where all is kept, else by the formula."""
+    blocks = nets('active').gated_blocks
+    block = next(block for block in blocks if block.downsample is None)
+    x = torch.randn(2, block.in_channels, 7, 6)
+    out = torch.randn(2, block.mid_channels, 7, 6)
+    ones = torch.ones(2, 1, 7, 6)
+    mask = (torch.rand(2, 1, 7, 6) < 0.3).float()
+    mask[1] = 0
+    with torch.no_grad():
+        assert torch.allclose(block.excite(out, ones), block.se(out), atol=1e-6)
+        kept = out[0, :, mask[0, 0] > 0].mean(1)[None, :, None, None]
+        weight = block.se.conv2(block.se.conv1(kept))
+        ours = block.excite(out, mask)
+        assert torch.allclose(ours[:1], out[:1] * weight, atol=1e-5)
+        assert ours.isfinite().all()
+        differs = block.residual(x, mask) - block.residual(x)
+        assert differs.abs().max() > 1e-3
+    with pytest.raises(ConfigError, match="choose 'map' or 'active'"):
+        LASRegNet(REGNET, squeeze='patch')
+
+
+def test_costs_of_basic_blocks(nets):
+    """The first convolution is needed at the mask's dilation in the output map."""
+    block = nets('basic', (4, 3, 2, 9)).layer2[0]
+    x = torch.randn(3, 8, 11, 12)  # an odd side
+    with torch.no_grad(), measure_gates() as meter:
+        block(x)
+    (record,) = meter.records
+    mask = record.gate.mask
+    assert mask.shape == (3, 1, 6, 6)
+    near = torch.nn.functional.max_pool2d(mask, 3, 1, 1)
+    each = 9 * 8 * 16 * near.sum((1, 2, 3)) + 9 * 16 * 16 * mask.sum((1, 2, 3))
+    each += 8 * 16 * 6 * 6 + record.costs.gate
+    assert torch.allclose(record.sample_macs, each)
+
+
+@pytest.mark.skipif(unavailable('cpp') is not None, reason='no kernels')
+@pytest.mark.parametrize('kind', ['resnet', 'basic', 'regnet'])
+def test_fused_gates(nets, kind, monkeypatch):
+    """One pass instead of three: the same decisions but for near-ties; opt-in."""
+    from dynnet.ops.sparse_conv import cpp
+
+    calls = []
+    fused = cpp.gate
+    monkeypatch.setattr(cpp, 'gate', lambda *a: calls.append(1) or fused(*a))
+    net = copy.deepcopy(nets(kind))
+    x = torch.randn(2, 3, 65, 50)
+
+    def run(**settings):
+        set_execution(net, 'execute', **settings)
+        with torch.inference_mode(), measure_gates() as meter:
+            return net(x), meter
+
+    expected, plain = run()
+    assert not calls
+    feats, meter = run(fused_gates=True)
+    assert len(calls) == len(net.gated_blocks) == len(meter.records)
+    for ours, theirs in zip(meter.records, plain.records):
+        assert torch.equal(ours.gate.coarse, theirs.gate.coarse)  # no near-ties here
+    for a, b in zip(feats, expected):
+        assert (a - b).abs().max() <= 1e-4 * b.abs().max()
+    # Whoever simulates, trains or has no such kernel gets the plain gate.
+    calls.clear()
+    set_execution(net, 'simulate', fused_gates=True)
+    with torch.inference_mode():
+        net(x)
+    set_execution(net, 'execute', fused_gates=True)
+    net(x)  # with gradients
+    net(x[:0])
+    assert not calls
+
+
+def test_a_checkpoint_of_another_granularity(nets):
+    """A gate has the same parameters for every S: it decides for the config's
+    patches. Another number of groups is another network, and named."""
+    trained = nets('resnet', (4, 4, 2, 1))
+    other = build('resnet', (8, 4, 7, 1))
+    other.load_state_dict(trained.state_dict())
+    other.eval()
+    x = torch.randn(1, 3, 64, 96)
+    with torch.no_grad(), measure_gates() as meter:
+        other(x)
+    shapes = {r.gate.coarse.shape[2:] for r in meter.records[:3]}
+    assert shapes == {(2, 3)}  # a map of 16 x 24 in patches of 8
+    first = other.layer1[0]
+    with torch.no_grad():
+        start = other.maxpool(other.relu(other.norm1(other.conv1(x))))
+        pooled = torch.nn.functional.avg_pool2d(start, 8)
+        keep, skip = first.gate.conv(pooled).chunk(2, 1)
+    assert torch.equal(meter.records[0].gate.coarse, (keep >= skip).float())
+    grouped = LASResNet(50, gate=dict(groups=2), **SMALL)
+    with pytest.raises(RuntimeError, match='layer1.0.gate.conv.weight'):
+        grouped.load_state_dict(trained.state_dict())
+
+
 def test_layer_gates_and_records():
     net = LASResNet(50, gate=dict(type='dynnet.LayerGate'), **SMALL)
     net.eval()
@@ -241,7 +342,7 @@ def test_empty_batch(nets):
 @pytest.mark.parametrize(
     'kwargs, message',
     [
-        (dict(depth=18), 'no bottleneck'),
+        (dict(depth=18, dilations=(1, 1, 1, 2), strides=(1, 2, 2, 1)), 'dilation 1'),
         (dict(depth=50, granularity=(4, 4)), 'one entry for each of the 4 stages'),
         (dict(depth=50, dilations=(1, 1, 1, 2), strides=(1, 2, 2, 1)), 'dilation 2'),
         (dict(depth=50, style='caffe'), "style 'caffe'"),

@@ -107,17 +107,6 @@ void tile_of(const Job& job, int64_t rows, int64_t m0, int64_t p) {
     tile_of<R - 1>(job, rows, m0, p);
 }
 
-// Fetches gathered input rows [m0, m1) of one tap: they lie anywhere in memory.
-void fetch_rows(const Job& job, int64_t m0, int64_t m1) {
-  for (int64_t s = 0; s < job.segments; ++s) {
-    const Segment& seg = job.seg[s];
-    if (seg.taps != 1 || !seg.ind) continue;
-    for (int64_t m = m0; m < m1; ++m)
-      for (int64_t k = 0; k < seg.k; k += LINE)
-        __builtin_prefetch(seg.x + seg.ind[m] * seg.ldx + k, 0, 2);
-  }
-}
-
 void run(const Job& job, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
   const int64_t rows = m1 - m0;
   const int64_t tiles = (rows + MR - 1) / MR;
@@ -125,7 +114,6 @@ void run(const Job& job, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
     // Even tiles: a short one at the end would leave the units waiting.
     for (int64_t t = 0; t < tiles; ++t) {
       const int64_t from = m0 + rows * t / tiles, to = m0 + rows * (t + 1) / tiles;
-      if (p == p0 && t + 1 < tiles) fetch_rows(job, to, m0 + rows * (t + 2) / tiles);
       tile_of<MR>(job, to - from, from, p);
     }
   }
