@@ -1,6 +1,6 @@
-# sgd_cosine_12e.py, a little shorter.
+# sgd_cosine_12e.py, half as long.
 _base_ = './sgd_cosine_12e.py'
-max_epochs = 10
+max_epochs = 6
 
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=50),

@@ -1,9 +1,9 @@
 # Gates on the dense detector beside it, which RETINANET_SMALL_CHECKPOINT names. A
 # detector without gates trained on from the same start is the fair comparison.
-_base_ = './retinanet-resnet50-small_1xb4-24e_ssdd-tiny.py'
+_base_ = './retinanet-resnet50-small_1xb4-12e_ssdd-tiny.py'
 
 load_from = (
-    '{{$RETINANET_SMALL_CHECKPOINT:work_dirs/retinanet-resnet50-small/epoch_24.pth}}'
+    '{{$RETINANET_SMALL_CHECKPOINT:work_dirs/retinanet-resnet50-small/epoch_12.pth}}'
 )
 model = dict(
     type='dynnet.GatedDetector',

@@ -1,8 +1,8 @@
-# The dense network trained as long as the gated ones and their start together.
+# The dense network that the small gated ones start from and are taught by.
 _base_ = [
     '../_base_/models/resnet_small.py',
     '../_base_/datasets/fashion_mnist_10k.py',
-    '../_base_/schedules/sgd_cosine_20e.py',
+    '../_base_/schedules/sgd_cosine_3e.py',
     '../_base_/evaluation/accuracy.py',
     '../_base_/default_runtime.py',
 ]
