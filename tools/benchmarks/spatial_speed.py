@@ -121,7 +121,7 @@ def net_cases(args, wanted) -> Iterator[Case]:
             continue
         net = BenchNet(depth, tuple(map(int, name)), rate, batch)
         dense = dict(folded=net.folded, prepacked=net.prepacked)
-        if not args.quick and batch == 1 and base == 'r101_4421':
+        if not args.quick and batch == 1 and name == '4421':
             dense['inductor'] = net.inductor()
         best_name, best = best_of(dense, args.threads)
         reference = net.masked()
