@@ -211,7 +211,7 @@ def imagenet_mobilenet_state(
     Args:
         source: Its state dict, parameters and buffers in the order of the layers, with
             or without ``num_batches_tracked`` and a classifier.
-        expected: State dict of mmaction2's backbone.
+        expected: State dict of mmaction2's backbone; only names and shapes count.
         name: Begins the error message.
 
     Returns:
@@ -230,8 +230,11 @@ def imagenet_mobilenet_state(
         raise CheckpointError(
             f'{name}: {len(values)} tensors, a MobileNetV2 has {len(wanted)}'
         )
+    # Not those of ``expected``, which may be without values (on the meta device).
     state = {
-        key: value for key, value in expected.items() if key.endswith('batches_tracked')
+        key: torch.zeros((), dtype=torch.int64)
+        for key in expected
+        if key.endswith('num_batches_tracked')
     }
     for key, (theirs, value) in zip(wanted, values.items()):
         kind = key.rpartition('.')[2]

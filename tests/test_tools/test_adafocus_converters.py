@@ -98,6 +98,7 @@ def test_imagenet_tool_writes_both_encoders(mobilenet, tmp_path, capsys):
     stem = mobilenet.features[0][0].weight
     for part in ('global_backbone', 'backbone'):
         assert state[f'{part}.conv1.conv.weight'].equal(stem)
+    assert not any(value.is_meta for value in state.values())
     assert f'{len(state)} tensors' in capsys.readouterr().out
 
 
