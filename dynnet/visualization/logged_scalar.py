@@ -109,6 +109,7 @@ def plot_scalar(
         x, y = mean_curve(curves)
         axis.plot(x, y, color=colour, marker='o', markersize=3, label=name)
     axis.axhline(0, color='0.6', linewidth=0.8)
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_xlabel(xlabel)
     axis.set_ylabel(ylabel)
     if len(runs) > 1:

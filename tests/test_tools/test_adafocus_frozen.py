@@ -38,11 +38,11 @@ def test_what_is_there_is_found(tool):
     setting = tool['Setting'](stage1=100, stage2=60, lr=3e-3, glance=False)
     found = tool['run_setting'](setting, made(tool, True), 0)
     assert found['clips'] == 24 and sum(f >= 0 for f in found['hits'].values()) == 3
-    assert found['reward']['last'] > found['reward']['first'] + 0.05
+    assert found['reward']['last'] > found['reward']['first'] + 0.02
     room = found['headroom']['train']
-    assert room['ceiling'] > 0.1 and 0 < room['place_share'] < 1
-    assert 0.05 < found['gain']['train'] <= room['ceiling'] + 1e-6
-    assert found['hits']['learned'] > found['hits']['random']
+    assert room['ceiling'] > 0.02 and 0 < room['place_share'] < 1
+    assert 0.5 < found['gain']['train'] / room['ceiling'] <= 1
+    assert found['hits']['learned'] > found['hits']['random'] + 3
     blind = tool['run_setting'](setting, made(tool, False), 0)
     assert blind['reward']['last'] < found['reward']['last'] / 2
     assert max(blind['gain'].values()) < min(found['gain'].values())
