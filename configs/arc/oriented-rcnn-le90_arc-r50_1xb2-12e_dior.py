@@ -35,6 +35,7 @@ train = dict(
     pipeline=train_pipeline,
 )
 train_dataloader = dict(
+    persistent_workers=False,
     dataset=dict(
         _delete_=True,
         type='ConcatDataset',
@@ -43,7 +44,7 @@ train_dataloader = dict(
             dict(ann_file='ImageSets/Main/train.txt', **train),
             dict(ann_file='ImageSets/Main/val.txt', **train),
         ],
-    )
+    ),
 )
 test = dict(
     _delete_=True,

@@ -49,6 +49,7 @@ test_pipeline = [
     ),
 ]
 train_dataloader = dict(
+    persistent_workers=False,
     dataset=dict(
         _delete_=True,
         type='dynnet.HRSCDatasetStrict',
@@ -57,7 +58,7 @@ train_dataloader = dict(
         data_prefix=dict(sub_data_root='FullDataSet/'),
         filter_cfg=dict(filter_empty_gt=True),
         pipeline=train_pipeline,
-    )
+    ),
 )
 val_dataloader = dict(
     dataset=dict(

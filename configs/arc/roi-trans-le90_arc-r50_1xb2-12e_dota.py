@@ -22,7 +22,9 @@ model = dict(
     )
 )
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.5)}))
-train_dataloader = dict(dataset=dict(type='dynnet.DOTADatasetStrict'))
+train_dataloader = dict(
+    persistent_workers=False, dataset=dict(type='dynnet.DOTADatasetStrict')
+)
 val_dataloader = dict(dataset=dict(type='dynnet.DOTADatasetStrict'))
 # Testing writes the zip for the evaluation server.
 test_dataloader = dict(

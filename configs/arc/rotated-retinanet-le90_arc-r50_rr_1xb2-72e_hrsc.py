@@ -22,7 +22,9 @@ model = dict(
     )
 )
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.5)}))
-train_dataloader = dict(dataset=dict(type='dynnet.HRSCDatasetStrict'))
+train_dataloader = dict(
+    persistent_workers=False, dataset=dict(type='dynnet.HRSCDatasetStrict')
+)
 val_dataloader = dict(dataset=dict(type='dynnet.HRSCDatasetStrict'))
 test_dataloader = dict(dataset=dict(type='dynnet.HRSCDatasetStrict'))
 auto_scale_lr = dict(base_batch_size=2)

@@ -70,6 +70,9 @@ def test_name_says_what_it_is(name):
     total = int(match['gpus']) * int(match['batch'])
     assert cfg.auto_scale_lr.base_batch_size == total
     assert 'dynnet' in cfg.custom_imports.imports
+    hooks = [hook.type for hook in cfg.get('custom_hooks', [])]
+    if 'dynnet.EpochSeedHook' in hooks:  # it refuses workers that live on
+        assert not cfg.train_dataloader.get('persistent_workers')
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 from PIL import Image
 
-from dynnet.utils.errors import DataError
+from dynnet.utils.errors import ConfigError, DataError
 
 from .boxes import MIN_AREA, RotatedBox, Skipped, is_outside, polygon_area
 
@@ -27,6 +27,8 @@ class StrictRotatedDataset(BaseDataset):
         check_images: Whether every picture must exist and its size be known at once.
             Without it, a missing picture ends the run when it is loaded, and boxes
             outside the picture are not found.
+        backend_args: None, as mmrotate's configs hand it over: annotations are read
+            from local files.
         **kwargs: Arguments of mmengine's ``BaseDataset``.
 
     Attributes:
@@ -34,6 +36,7 @@ class StrictRotatedDataset(BaseDataset):
 
     Raises:
         DataError: A file is missing or damaged, or a class unknown.
+        ConfigError: A storage backend is asked for.
     """
 
     def __init__(
@@ -41,8 +44,13 @@ class StrictRotatedDataset(BaseDataset):
         diff_thr: int = 100,
         unknown_class: str = 'error',
         check_images: bool = True,
+        backend_args: dict | None = None,
         **kwargs,
     ) -> None:
+        if backend_args is not None:
+            raise ConfigError(
+                f'backend_args={backend_args}: {type(self).__name__} reads local files'
+            )
         if unknown_class not in ('error', 'skip'):
             raise DataError(f"unknown_class={unknown_class!r}: choose 'error', 'skip'")
         self.diff_thr, self.unknown_class = diff_thr, unknown_class
