@@ -149,7 +149,17 @@ def threads_evaluate(monkeypatch):
     monkeypatch.setattr(mean_ap, 'get_context', lambda method: multiprocessing.dummy)
 
 
-@pytest.mark.parametrize('name', filter(trainable, CONFIGS))
+# One stage and two, on every kind of set; the others are like them, and slower.
+QUICK = 'rotated-retinanet|oriented-rcnn.*12e'
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        pytest.param(name, marks=() if re.search(QUICK, name) else pytest.mark.slow)
+        for name in filter(trainable, CONFIGS)
+    ],
+)
 def test_detectors_train_and_validate(name, scenes, tmp_path, threads_evaluate):
     """An epoch on made pictures, with everything but the sizes as it is."""
     cfg = load(name)
