@@ -54,6 +54,7 @@ setup(
     package_data={
         'dynnet.latency': ['devices/*.json'],
         'dynnet.ops.sparse_conv': ['csrc/*'],
+        'dynnet.ops.mixing_cpp': ['csrc/*'],
     },
     python_requires='>=3.10',
     install_requires=read_requirements('runtime'),

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from . import mixing_cpp
+
 
 def allocate_kernels(
     number: int,
@@ -59,5 +61,9 @@ def apply_mixing(weight: Tensor, mixing: Tensor) -> Tensor:
     """
     n, out, inner, height, width = weight.shape
     rows = mixing.flatten(2).flatten(0, 1)  # (B T), (n T)
-    mixed = torch.matmul(rows, _bank(weight).to(rows.dtype))  # O (B T) I
+    bank = _bank(weight).to(rows.dtype)
+    if mixing_cpp.unavailable(bank, rows) is None:
+        mixed = mixing_cpp.mix_rows(bank, rows)  # O (B T) I
+    else:
+        mixed = torch.matmul(rows, bank)
     return mixed.view(out, -1, height, width, inner).permute(1, 0, 4, 2, 3)

@@ -48,21 +48,27 @@ def find_compiler() -> str | None:
     return next(filter(None, map(shutil.which, ('g++', 'c++', 'clang++'))), None)
 
 
-def library_path() -> Path:
-    """Return where the library of these sources and this torch is, or would be."""
+def library_path(sources: Path | None = None) -> Path:
+    """Return where the library of some sources and this torch is, or would be.
+
+    Args:
+        sources: Folder of the sources; None: :data:`SOURCES`.
+    """
+    sources = sources or SOURCES
     digest = hashlib.sha256(repr((FLAGS, X86, torch.__version__)).encode())
-    for path in sorted(SOURCES.iterdir()):
+    for path in sorted(sources.iterdir()):
         digest.update(path.name.encode() + path.read_bytes())
     cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
-    name = f'sparse_conv-torch{torch.__version__}-{platform.machine()}'
+    name = f'{sources.parent.name}-torch{torch.__version__}-{platform.machine()}'
     return cache / 'dynnet/ops' / f'{name}-{digest.hexdigest()[:16]}.so'
 
 
-def build(path: Path) -> None:
+def build(path: Path, sources: Path | None = None) -> None:
     """Compile the library unless it is there; wait while another process compiles it.
 
     Args:
         path: From :func:`library_path`.
+        sources: As there.
 
     Raises:
         BuildError: There is no compiler, or it failed.
@@ -75,14 +81,16 @@ def build(path: Path) -> None:
             start = time.time()
             with tempfile.TemporaryDirectory(dir=path.parent) as work:
                 built = Path(work) / path.name
-                _compile(built, Path(work))
+                _compile(built, Path(work), sources or SOURCES)
                 os.replace(built, path)
     except OSError as error:
         raise BuildError(f'the cache cannot be written: {error}') from error
     from mmengine.logging import print_log
 
+    kernels = path.name.partition('-')[0]
     print_log(
-        f'compiled the sparse kernels in {time.time() - start:.0f} s: {path}', 'current'
+        f'compiled the {kernels} kernels in {time.time() - start:.0f} s: {path}',
+        'current',
     )
 
 
@@ -97,7 +105,7 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _compile(target: Path, work: Path) -> None:
+def _compile(target: Path, work: Path, sources: Path) -> None:
     compiler = find_compiler()
     if compiler is None:
         raise BuildError('there is no C++ compiler (g++, c++, clang++ or CXX)')
@@ -108,7 +116,7 @@ def _compile(target: Path, work: Path) -> None:
     flags.append(f'-D_GLIBCXX_USE_CXX11_ABI={int(torch._C._GLIBCXX_USE_CXX11_ABI)}')
     flags += ['-DDYNNET_X86'] if is_x86() else []
     commands, objects = [], []
-    for source in sorted(SOURCES.glob('*.cpp')):
+    for source in sorted(sources.glob('*.cpp')):
         if source.name in X86 and not is_x86():
             continue
         objects.append(str(work / f'{source.stem}.o'))
