@@ -41,14 +41,14 @@ def unavailable(bank: Tensor, matrix: Tensor) -> str | None:
 
     Compiles the library at the first call unless it is there.
     """
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return 'a graph is made'
     if switched_off():
         return 'switched off by DYNNET_SPARSE_CPP=0'
     if not (bank.is_cpu and matrix.is_cpu and bank.dtype == matrix.dtype):
         return 'only on a CPU'
     if bank.dtype != torch.float32 or type(bank.detach()) is not Tensor:
         return 'only float32'
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return 'a graph is made'
     if torch._C._functorch.maybe_current_level() is not None:
         return 'a functional transform is at work'
     if matrix.numel() == 0 or bank.numel() == 0:
