@@ -278,7 +278,7 @@ def test_a_cache_that_cannot_be_written_is_named(fresh, monkeypatch):
 def test_one_compiles_while_the_others_wait(fresh, monkeypatch):
     compiled = []
 
-    def compile_slowly(target, work):
+    def compile_slowly(target, work, sources):
         time.sleep(0.2)
         compiled.append(target)
         target.write_bytes(b'library')

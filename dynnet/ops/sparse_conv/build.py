@@ -54,12 +54,13 @@ def library_path(sources: Path | None = None) -> Path:
     Args:
         sources: Folder of the sources; None: :data:`SOURCES`.
     """
+    kernels = 'sparse_conv' if sources is None else sources.parent.name
     sources = sources or SOURCES
     digest = hashlib.sha256(repr((FLAGS, X86, torch.__version__)).encode())
     for path in sorted(sources.iterdir()):
         digest.update(path.name.encode() + path.read_bytes())
     cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
-    name = f'{sources.parent.name}-torch{torch.__version__}-{platform.machine()}'
+    name = f'{kernels}-torch{torch.__version__}-{platform.machine()}'
     return cache / 'dynnet/ops' / f'{name}-{digest.hexdigest()[:16]}.so'
 
 
