@@ -347,24 +347,33 @@ class GPUOperators:
         granularity: int,
         density: float,
     ) -> list[OpCost]:
-        """The same, pooling the active patches only."""
-        patches = active_patches(height, width, granularity, density)
-        moved = channels * (patches * granularity**2 + 1)
-        pool = self._plain(self.batch * (moved / self._memory + moved / self._l2))
+        """The same, pooling the active patches only.
+
+        As published, the whole map is read besides the active patches.
+        """
+        active = active_patches(height, width, granularity, density) * granularity**2
+        moved = channels * (height * width + active) / self._memory
+        pool = self._plain(self.batch * (moved + channels * active / self._l2))
         return self._excite(pool, channels, height, width, squeezed)
+
+    def channel_scale(self, channels: int, height: int, width: int) -> OpCost:
+        """Multiply the channels of a map by one factor each."""
+        batch = self.batch
+
+        def cost(c, th, tw):
+            work = c * th * tw
+            tiles = ceil_div(channels, c) * ceil_div(height, th) * ceil_div(width, tw)
+            near = (2 * work + c) * tiles * batch / self._requests(tw, width - tw)
+            far = 2 * channels * height * width * batch
+            compute = self._seconds(work, work)
+            compute = compute * ceil_div(tiles, self.profile.num_pe) * batch
+            return compute, far / self._memory + near / self._l2
+
+        axes = candidates(channels), candidates(height), candidates(width)
+        return self._search(cost, *axes)[0]
 
     def _excite(
         self, pool: OpCost, channels: int, height: int, width: int, squeezed: int
     ) -> list[OpCost]:
-        area = channels * height * width
-        use = float(self._requests(width, 0))
-        moved = 3 * area / self._memory + 2 * area / (self._l2 * use)
-        compute = (
-            self.batch
-            * area
-            / (self.profile.num_pe * self.profile.lanes * self.profile.frequency_hz)
-        )
-        profile = self.profile
-        scale = OpCost(compute, self.batch * moved, profile.launch_s, profile.mode)
-        down = self.linear(channels, squeezed)
-        return [pool, down, self.linear(squeezed, channels), scale]
+        down, up = self.linear(channels, squeezed), self.linear(squeezed, channels)
+        return [pool, down, up, self.channel_scale(channels, height, width)]

@@ -14,11 +14,20 @@ from dynnet.latency import (
     GPUProfile,
     build_model,
     estimate,
+    load_profile,
     regnet_spec,
     resnet_spec,
 )
-from dynnet.latency.tiling import candidates
+from dynnet.latency.tiling import candidates, search
 
+# Published tiles of the scaling in squeeze and excitation, 208 x 14 x 14.
+SCALING_TILES = dict(
+    v100=(1, 14, 16),
+    rtx3090=(2, 14, 16),
+    rtx3060=(2, 14, 16),
+    tx2=(52, 14, 14),
+    nano=(52, 14, 14),
+)
 MINE = GPUProfile('mine', 12, 64, 1.2e9, 2e11, batch_size=4)
 
 
@@ -158,3 +167,34 @@ def test_regnets_have_squeeze_and_excitation():
     found = estimate(net, build_model('tx2'), 0.5, whole=False)
     assert len(found.parts) == 16
     assert sum(name.startswith('SE') for name, _ in found.parts[0].ops) == 4
+
+
+@pytest.mark.parametrize('device', SCALING_TILES)
+def test_scaling_takes_the_published_tiles(device, monkeypatch):
+    tiles = []
+
+    def spy(*args):
+        found = search(*args)
+        tiles.append(found[1])
+        return found
+
+    monkeypatch.setattr('dynnet.latency.gpu.search', spy)
+    build_model(device).ops.channel_scale(208, 14, 14)
+    assert tiles == [SCALING_TILES[device]]
+
+
+def test_the_tile_of_the_mean_density_breaks_monotony():
+    """TX2, a little more bandwidth: another tile, worse at the density at hand."""
+    tx2 = load_profile('tx2')
+    seconds = {}
+    for tile_at in ('mean', 'actual'):
+        seconds[tile_at] = [
+            GPUOperators(
+                replace(tx2, bandwidth=factor * tx2.bandwidth), tile_at=tile_at
+            )
+            .dynamic_conv(256, 1024, 14, 14, 1, 7, 0.05, gathered=True)
+            .latency
+            for factor in (1.05, 1.1)
+        ]
+    assert seconds['mean'][1] > 1.5 * seconds['mean'][0]
+    assert seconds['actual'][1] < seconds['actual'][0]

@@ -59,10 +59,11 @@ def price(ops: GPUOperators, op: str, k: dict):
     raise KeyError(op)
 
 
-# Relative tolerances. Our squeeze and excitation is no reproduction: what the published
-# one searches could not be told from its figures. Ours is near, and so is RegNetY,
-# whose other operators are exact.
-EXACT, SE_NEAR = 1e-9, 0.25
+# Relative tolerances. Our squeeze and excitation is no reproduction: the scaling and
+# what is read are the published ones, but how its pooling adds up inside an element
+# could not be told from its figures. Ours leaves that out, and so is below; RegNetY's
+# other operators are exact.
+EXACT, SE_NEAR = 1e-9, 0.14
 NET_EXACT, REGNET_NEAR = 1e-3, 0.025
 
 
