@@ -4,7 +4,7 @@ from dynnet.utils.errors import ConfigError
 
 from .cost import OpCost
 from .cpu_profile import BackendProfile, CPUProfile
-from .cpu_work import BLOCKS, Work, dense_conv, gate_work, layer_work
+from .cpu_work import BLOCKS, Work, conv_owner, dense_conv, gate_work, layer_work
 from .density import Density
 from .network import BlockSpec, LayerSpec, NetworkSpec
 
@@ -147,7 +147,7 @@ class CPULatencyModel:
     def layer(self, layer: LayerSpec) -> OpCost:
         """Price a static layer."""
         if layer.kind == 'conv':
-            work, owner = dense_conv(layer, self.batch), 'dense'
+            work, owner = dense_conv(layer, self.batch), conv_owner(layer)
         else:
             work, owner = layer_work(layer, self.batch), 'layer'
         cost = price(work, self.profile, self._of(owner))
@@ -173,9 +173,12 @@ class CPULatencyModel:
 
     def _grouped_dense(self, block: BlockSpec) -> list[Named]:
         """Price a block of grouped convolutions, squeeze and excitation included."""
-        eager = self._of('dense')
+        owners = {layer.name: conv_owner(layer) for layer in block.convs()}
         works = BLOCKS['dense'](block, self.batch, Density(1.0, 1.0))
-        costs = [(work.name, price(work, self.profile, eager)) for work in works]
+        costs = [
+            (w.name, price(w, self.profile, self._of(owners.get(w.name, 'dense'))))
+            for w in works
+        ]
         if block.squeeze:
             mid, size = block.mid_channels, block.out_size
             for kind, args in (

@@ -85,6 +85,17 @@ def _padded(count: float, step: int) -> int:
     return math.ceil(count / step) * step
 
 
+def conv_owner(layer: LayerSpec) -> str:
+    """Whose constants price a convolution.
+
+    Products of few channels do not reach the speed of large ones: a convolution by
+    channel is vector arithmetic, one of small groups pads them to a vector.
+    """
+    if layer.groups == 1:
+        return 'dense'
+    return 'depthwise' if layer.groups == layer.in_channels else 'grouped'
+
+
 def dense_conv(layer: LayerSpec, batch: int, name: str = '') -> Work:
     """Count an eager convolution, whose weights oneDNN re-orders in every call."""
     rows_in, rows_out = (batch * math.prod(s) for s in (layer.in_size, layer.out_size))

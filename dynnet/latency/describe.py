@@ -108,6 +108,25 @@ def describe_block(name: str, stage: int, block: nn.Module, x: Tensor) -> BlockS
     )
 
 
+def describe_gru(name: str, module: nn.GRU, x: Tensor) -> list[LayerSpec]:
+    """Describe a GRU over a sequence: two linear layers a step; the gates are free.
+
+    Args:
+        name: Its name.
+        module: The layer, of one direction.
+        x: Its input, (T, N, D), or (N, T, D) where ``batch_first``.
+    """
+    steps = x.shape[1 if module.batch_first else 0]
+    width, layers = 3 * module.hidden_size, []
+    for k in range(module.num_layers):
+        inputs = module.input_size if k == 0 else module.hidden_size
+        layers += [
+            LayerSpec('linear', inputs, width, name=f'{name} input'),
+            LayerSpec('linear', module.hidden_size, width, name=f'{name} memory'),
+        ]
+    return steps * layers
+
+
 class Tracer:
     """Notes the layers and gated blocks of a model while it runs.
 
@@ -143,9 +162,14 @@ class Tracer:
 
     def _layer_hook(self, name: str):
         def hook(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-            if isinstance(module, _FREE) or not isinstance(output, Tensor):
+            if isinstance(module, _FREE):
                 return
-            layer = describe_layer(name, module, inputs[0], output)
+            layer = None
+            if isinstance(module, nn.GRU) and not module.bidirectional:
+                self.trace.parts += describe_gru(name, module, inputs[0])
+                return
+            if isinstance(output, Tensor):
+                layer = describe_layer(name, module, inputs[0], output)
             if layer is not None:
                 self.trace.parts.append(layer)
             else:

@@ -10,7 +10,7 @@ from dynnet.utils.errors import ConfigError
 
 from .cpu_model import work_features
 from .cpu_profile import CONSTANTS, BackendProfile, CPUProfile
-from .cpu_work import BLOCKS, Work, dense_conv, gate_work, layer_work
+from .cpu_work import BLOCKS, Work, conv_owner, dense_conv, gate_work, layer_work
 from .density import Density
 from .network import BlockSpec, LayerSpec
 
@@ -79,7 +79,7 @@ def works_of(timing: Timing) -> list[tuple[str, Work]]:
         return [('gate', gate_work(spec, batch))]
     if isinstance(spec, LayerSpec):
         if spec.kind == 'conv':
-            return [('dense', dense_conv(spec, batch))]
+            return [(conv_owner(spec), dense_conv(spec, batch))]
         return [('layer', layer_work(spec, batch))]
     eager = timing.backend in ('torch', 'mkldnn')
     return [
@@ -149,7 +149,8 @@ def fit_profile(profile: CPUProfile, timings: Sequence[Timing]) -> CPUProfile:
     Returns:
         The profile with its backends.
     """
-    for backend in ('gate', 'layer', 'dense', *BLOCKS):  # 'dense' before its users
+    first = 'gate', 'layer', 'grouped', 'depthwise', 'dense'  # 'dense' before its users
+    for backend in (*first, *BLOCKS):
         if any(t.backend == backend for t in timings):
             fitted = fit_backend(timings, profile, backend)
             profile = replace(profile, backends={**profile.backends, backend: fitted})
@@ -178,6 +179,9 @@ def noise(timings: Sequence[Timing]) -> float:
 
 
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
-    """Spearman's, without ties."""
-    ranks = [np.argsort(np.argsort(values)) for values in (a, b)]
+    """Spearman's; equal values share their mean rank."""
+    ranks = []
+    for values in (a, b):
+        _, at, counts = np.unique(values, return_inverse=True, return_counts=True)
+        ranks.append((np.cumsum(counts) - (counts - 1) / 2)[at])
     return float(np.corrcoef(*ranks)[0, 1])

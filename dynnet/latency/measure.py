@@ -23,6 +23,7 @@ from dynnet.ops.sparse_conv import (
 )
 
 from .cpu_profile import BackendProfile, CPUProfile
+from .cpu_work import conv_owner
 from .density import Density
 from .dilation import dilated_share, make_masks
 from .fitting import Timing
@@ -296,8 +297,10 @@ def random_layers(count: int, seed: int = 0) -> list[tuple[LayerSpec, int]]:
     """Draw static layers with a batch size each."""
     rng = random.Random(seed)
     layers = []
+    kinds = 'conv', 'max_pool', 'avg_pool', 'linear', 'pointwise', 'add'
+    kinds = *kinds, 'grouped', 'depthwise'
     for i in range(count):
-        kind = ('conv', 'max_pool', 'avg_pool', 'linear', 'pointwise', 'add')[i % 6]
+        kind = kinds[i % len(kinds)]
         channels = rng.choice((32, 64, 128, 256))
         side = rng.choice((14, 28, 56, 112))
         size = (side, side)
@@ -307,6 +310,18 @@ def random_layers(count: int, seed: int = 0) -> list[tuple[LayerSpec, int]]:
             kernel, stride = rng.choice(((7, 2), (3, 2), (3, 1), (1, 1)))
             half = (side // stride, side // stride)
             layer = LayerSpec(kind, inputs, 64, size, half, kernel, stride)
+        elif kind in ('grouped', 'depthwise'):  # RegNetY's and MobileNet's
+            stride = rng.choice((1, 1, 2))
+            channels, side = rng.choice(
+                ((48, 56), (104, 28), (208, 14), (440, 7))
+                if kind == 'grouped'
+                else ((32, 112), (96, 56), (144, 56), (192, 28), (384, 14), (960, 7))
+            )
+            out = (-(-side // stride),) * 2
+            groups = channels // 8 if kind == 'grouped' else channels
+            layer = LayerSpec(
+                'conv', channels, channels, (side, side), out, 3, stride, groups
+            )
         elif kind == 'max_pool':
             layer = LayerSpec(kind, channels, channels, size, (side // 2,) * 2, 3, 2)
         elif kind == 'avg_pool':
@@ -348,7 +363,7 @@ def measure_layer(layer: LayerSpec, batch: int, watch: Stopwatch, seed: int) -> 
     call = layer_call(layer, batch, generator)
     with torch.inference_mode():
         first, again = (watch(lambda: call(x)) for _ in range(2))
-    backend = 'dense' if layer.kind == 'conv' else 'layer'
+    backend = conv_owner(layer) if layer.kind == 'conv' else 'layer'
     return Timing(backend, layer, batch, first, None, again)
 
 
@@ -363,16 +378,15 @@ def measure_operators(
         seed: Of all random numbers.
 
     Yields:
-        The timings of one block with its gate and, for every second, a layer.
+        The timings of one block with its gate and a layer.
     """
     torch.set_num_threads(watch.threads)
     backends = tuple(name for name in BACKENDS if unavailable(name) is None)
-    layers = random_layers(-(-count // 2), seed)
+    layers = random_layers(count, seed)
     for i, point in enumerate(random_points(count, seed)):
         timings = measure_point(point, watch, seed + i, backends)
         timings.append(measure_gate(point, watch, seed + i))
-        if i % 2 == 0:
-            timings.append(measure_layer(*layers[i // 2], watch, seed + i))
+        timings.append(measure_layer(*layers[i], watch, seed + i))
         yield timings
 
 

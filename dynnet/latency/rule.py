@@ -1,12 +1,16 @@
 """Pick a backend for every block by its predicted time."""
 
+import os
+
 from dynnet.ops.sparse_conv import Problem, density_rule, unavailable
+from dynnet.utils.errors import ConfigError
 
 from .cpu_model import CPULatencyModel
 from .cpu_profile import CPUProfile
 from .density import Density
 from .dilation import DilationCurve
 from .network import BlockSpec
+from .profile import load_profile
 
 
 class ProfileRule:
@@ -24,6 +28,24 @@ class ProfileRule:
     def __init__(self, profile: CPUProfile, curve: DilationCurve | None = None) -> None:
         self.profile = profile
         self.curve = curve or DilationCurve('blob')
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> 'ProfileRule':
+        """Read a calibrated CPU's profile.
+
+        Args:
+            path: JSON file that ``tools/analysis_tools/calibrate_latency.py`` wrote.
+
+        Raises:
+            ConfigError: No profile, or that of a GPU.
+        """
+        profile = load_profile(path)
+        if not isinstance(profile, CPUProfile):
+            raise ConfigError(
+                f'{os.fspath(path)}: only the profile of a calibrated CPU chooses '
+                f'backends, this one has kind={profile.kind!r}'
+            )
+        return cls(profile)
 
     def __call__(self, problem: Problem) -> str:
         """Name the backend for a problem."""

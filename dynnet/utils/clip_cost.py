@@ -5,6 +5,7 @@ encoders the classification layers of stage 0 are left out: they are not run.
 """
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -58,20 +59,8 @@ def count_clip_costs(model: nn.Module, frame_size: int, num_frames: int) -> Clip
         frame_size: Side of the frames.
         num_frames: Frames per clip.
     """
-    model = _on_meta(model)
     uncounted: list[str] = []
-    with torch.device('meta'), torch.no_grad():
-        frame = torch.empty(1, 3, frame_size, frame_size)
-        patch = torch.empty(1, 3, model.patch_size, model.patch_size)
-        maps = model.encode_global(frame)
-        width = model.cls_head.in_channels
-        parts = dict(
-            glance=(model, lambda: model.encode_global(frame)),
-            policy=(model.policy, lambda: model.policy(maps[None])),
-            focus=(model, lambda: model.encode_local(patch)),
-            head=(model.cls_head, lambda: model.cls_head(torch.empty(1, 1, width))),
-        )
-        costs = _count(parts, uncounted)
+    costs = _count(clip_parts(model, frame_size), uncounted)
     return ClipCosts(num_frames, **costs, uncounted=uncounted)
 
 
@@ -86,33 +75,73 @@ def count_two_stream_costs(
         num_glance: Frames of the glance.
         num_focus: Frames of the focus.
     """
-    model = _on_meta(model)
     uncounted: list[str] = []
+    parts = two_stream_parts(model, frame_size, num_glance, num_focus)
+    return ClipCosts(1, **_count(parts, uncounted), uncounted=uncounted)
+
+
+# How a part runs: its module, calls of it on one unit, and how often a clip has that.
+Parts = dict[str, tuple[nn.Module, list[Callable[[], object]], int]]
+
+
+def clip_parts(model: nn.Module, frame_size: int) -> Parts:
+    """Say how the parts of an ``AdaFocus`` run on a frame, without memory.
+
+    Args:
+        model: The recognizer; it is not changed.
+        frame_size: Side of the frames.
+
+    Returns:
+        ``glance``, ``policy``, ``focus`` and ``head``.
+    """
+    model = _on_meta(model)
+    with torch.device('meta'), torch.no_grad():
+        frame = torch.empty(1, 3, frame_size, frame_size)
+        patch = torch.empty(1, 3, model.patch_size, model.patch_size)
+        maps = model.encode_global(frame)
+        feats = torch.empty(1, 1, model.cls_head.in_channels)
+    return dict(
+        glance=(model, [lambda: model.encode_global(frame)], 1),
+        policy=(model.policy, [lambda: model.policy(maps[None])], 1),
+        focus=(model, [lambda: model.encode_local(patch)], 1),
+        head=(model.cls_head, [lambda: model.cls_head(feats)], 1),
+    )
+
+
+def two_stream_parts(
+    model: nn.Module, frame_size: int, num_glance: int, num_focus: int
+) -> Parts:
+    """Say how the parts of an ``AdaFocusTSM`` run on a clip, without memory.
+
+    Args:
+        model: The recognizer; it is not changed.
+        frame_size: Side of the frames.
+        num_glance: Frames of the glance.
+        num_focus: Frames of the focus.
+
+    Returns:
+        ``glance``, ``policy``, ``focus`` and ``head``; a call of an encoder is for all
+        frames of a clip, one of which counts.
+    """
+    model = _on_meta(model)
     with torch.device('meta'), torch.no_grad():
         frames = torch.empty(num_glance, 3, frame_size, frame_size)
         patches = torch.empty(num_focus, 3, model.patch_size, model.patch_size)
         maps = model.encode_global(frames)[None]
-        vectors = [
-            torch.empty(1, number, head.fc.in_features)
+        heads = [
+            (head, torch.empty(1, number, head.fc.in_features))
             for number, head in (
                 (num_glance, model.global_head),
                 (num_focus, model.cls_head),
             )
         ]
-        parts = dict(
-            glance=(model, lambda: model.encode_global(frames)),
-            policy=(model.policy, lambda: model.policy(model.states(maps))),
-            focus=(model, lambda: model.encode_local(patches)),
-        )
-        costs = _count(parts, uncounted)
-        # A call counts one frame of a batch.
-        costs['glance'] *= num_glance
-        costs['focus'] *= num_focus
-        heads = [
-            count_macs(head, lambda head=head, x=x: head(x))[0]
-            for head, x in zip((model.global_head, model.cls_head), vectors)
-        ]
-    return ClipCosts(1, **costs, head=sum(heads), uncounted=uncounted)
+    calls = [lambda head=head, x=x: head(x) for head, x in heads]
+    return dict(
+        glance=(model, [lambda: model.encode_global(frames)], num_glance),
+        policy=(model.policy, [lambda: model.policy(model.states(maps))], 1),
+        focus=(model, [lambda: model.encode_local(patches)], num_focus),
+        head=(model, calls, 1),
+    )
 
 
 def _on_meta(model: nn.Module) -> nn.Module:
@@ -120,9 +149,12 @@ def _on_meta(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model).to('meta').eval()
 
 
-def _count(parts: dict, uncounted: list[str]) -> dict[str, float]:
-    costs = {}
-    for name, (module, call) in parts.items():
-        costs[name], missed = count_macs(module, call)
-        uncounted += missed
+def _count(parts: Parts, uncounted: list[str]) -> dict[str, float]:
+    costs = dict.fromkeys(parts, 0)
+    with torch.device('meta'), torch.no_grad():
+        for name, (module, calls, times) in parts.items():
+            for call in calls:
+                macs, missed = count_macs(module, call)
+                costs[name] += times * macs
+                uncounted += missed
     return costs

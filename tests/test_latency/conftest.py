@@ -22,6 +22,8 @@ def cpu_values():
             torch=dict(backend, tap_s=5e-8),
             cpp=dict(backend),
             gate=dict(backend),
+            depthwise=dict(backend, window_cost=8.0),
+            grouped=dict(backend, window_cost=3.0),
             layer=dict(backend),
         ),
     )  # fmt: skip

@@ -19,6 +19,7 @@ from dynnet.latency import (
     estimate,
 )
 from dynnet.latency.cpu_profile import CONSTANTS
+from dynnet.latency.cpu_work import conv_owner
 from dynnet.latency.fitting import (
     Timing,
     errors,
@@ -71,8 +72,10 @@ def test_fitting_recovers_a_profile_from_its_own_predictions(cpu):
             timings.append(Timing(name, point.block, point.batch, 1.0, density))
         timings.append(Timing('gate', point.block, point.batch, 1.0))
     timings += [
-        Timing('dense' if layer.kind == 'conv' else 'layer', layer, batch, 1.0)
-        for layer, batch in random_layers(30)
+        Timing(
+            conv_owner(layer) if layer.kind == 'conv' else 'layer', layer, batch, 1.0
+        )
+        for layer, batch in random_layers(60)
     ]
     timings = [replace(t, seconds=predict(t, cpu)) for t in timings]
     ones = BackendProfile(1.0, 1.0, 1.0, 1.0)
@@ -210,6 +213,8 @@ def test_a_stopwatch_counts_calls_of_the_process():
 def test_rank_correlation():
     assert rank_correlation([1, 2, 3], [10, 20, 30]) == pytest.approx(1)
     assert rank_correlation([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
+    # Ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4
+    assert rank_correlation([1, 2, 2, 3], [1, 2, 3, 4]) == pytest.approx(0.9486833)
 
 
 # --- the rule
@@ -249,5 +254,14 @@ def test_layers_of_every_kind_are_priced(cpu):
     for kind in ('linear', 'max_pool', 'avg_pool', 'add', 'scale', 'pointwise', 'conv'):
         layer = LayerSpec(kind, 8, 8, (4, 4), (4, 4), 3 if kind == 'max_pool' else 1)
         assert model.layer(layer).latency > 0
+    for groups, owner in ((8, 'depthwise'), (2, 'grouped')):
+        conv = LayerSpec('conv', 8, 8, (64, 64), (64, 64), 3, groups=groups)
+        same = replace(cpu.backends[owner], window_cost=100.0)
+        slower = replace(cpu, backends={**cpu.backends, owner: same})
+        price = model.layer(conv).latency
+        assert 0 < price < CPULatencyModel(slower, 2).layer(conv).latency
+        few = {k: v for k, v in cpu.backends.items() if k != owner}
+        with pytest.raises(ConfigError, match=f'no backend {owner!r}'):
+            CPULatencyModel(replace(cpu, backends=few)).layer(conv)
     with pytest.raises(ConfigError, match="layer kind 'lstm'"):
         LayerSpec('lstm', 8, 8)

@@ -87,6 +87,58 @@ def test_exits_cost_milliseconds_that_grow(cpu):
         assert all(b > a > 0 for a, b in zip(found.ms, found.ms[1:]))
 
 
+def test_gated_models_take_a_profile_from_their_config(cpu, tmp_path):
+    import torch
+
+    from dynnet.latency import save_profile
+    from dynnet.models.classifiers.gated_classifier import GatedClassifier
+
+    def build(**test_cfg):
+        backbone = dict(type='dynnet.LASResNet', depth=50)
+        return GatedClassifier(backbone, test_cfg=test_cfg)
+
+    # Gathering is dear: whatever the masks, computing all is predicted to be fastest.
+    dear = replace(cpu.backends['torch'], position_s=1.0)
+    backends = {**cpu.backends, 'torch': dear, 'cpp': dear}
+    path = str(tmp_path / 'cpu.json')
+    save_profile(replace(cpu, backends=backends), path)
+    model = build(mode='execute', profile=path)
+    used = []
+    with pytest.MonkeyPatch.context() as patch:
+        call = ProfileRule.__call__
+        patch.setattr(
+            ProfileRule,
+            '__call__',
+            lambda rule, problem: used.append(call(rule, problem)) or used[-1],
+        )
+        model.eval()
+        with torch.no_grad():
+            model.extract_feat(torch.rand(1, 3, 64, 64))
+    assert used == ['dense'] * 16
+    model.mode = 'simulate'
+    model.mode = 'execute'  # the rule stays
+    assert isinstance(model.backbone.layer1[0].rule, ProfileRule)
+    with pytest.raises(ConfigError, match="needs backend='auto', not 'torch'"):
+        build(backend='torch', profile=path)
+    with pytest.raises(ConfigError, match="kind='gpu'"):
+        build(profile='v100')
+    with pytest.raises(ConfigError, match="no hardware profile 'none.json'"):
+        build(profile='none.json')
+
+
+def test_grus_are_two_products_a_step():
+    import torch
+
+    from dynnet.latency.describe import describe_gru
+
+    gru = torch.nn.GRU(6, 4, num_layers=2, batch_first=True)
+    layers = describe_gru('gru', gru, torch.zeros(2, 3, 6))
+    assert len(layers) == 3 * 4
+    assert [(x.in_channels, x.out_channels) for x in layers[:4]] == [
+        (6, 12), (4, 12), (4, 12), (4, 12),
+    ]  # fmt: skip
+
+
 def test_networks_without_gates_are_estimated(cpu):
     """A policy's glance network or a focus network, say."""
     from mmpretrain.models import ResNet
@@ -141,6 +193,40 @@ def test_predict_latency_takes_configs_and_profiles(cpu, tmp_path, capsys):
     )
     with pytest.raises(ConfigError, match='ResNet has no gated blocks'):
         tool.main([str(plain), '--device', 'tx2'])
+
+
+def test_predict_latency_knows_exits(tmp_path, capsys):
+    tool = load_tool('predict_latency')
+    config = str(ROOT / 'configs/ranet/ranet-small_1xb64-60e_cifar10-npz.py')
+    out = tmp_path / 'exits.json'
+    argv = [config, '--device', 'tx2', '--input-size', '32', '--out', str(out)]
+    tool.main(argv)
+    assert 'batch 1, 32 x 32' in capsys.readouterr().out
+    times = json.loads(out.read_text())['exits_ms']
+    assert len(times) > 1 and times == sorted(times)
+    with pytest.raises(ConfigError, match='has no gates: --plot'):
+        tool.main([*argv, '--plot', str(tmp_path / 'p.png')])
+
+
+def test_check_latency_times_real_networks(cpu, tmp_path, capsys):
+    from dynnet.latency import save_profile
+
+    tool = load_tool('check_latency')
+    save_profile(cpu, tmp_path / 'cpu.json')
+    argv = [str(tmp_path / 'cpu.json'), '--input-size', '32', '--rounds', '2']
+    argv += ['--granularity', '2-2-1-1', '--densities', '0.5', '--nets', 'resnet50']
+    tool.main([*argv, '--out', str(tmp_path / 'c.json')])
+    assert '2-2-1-1' in capsys.readouterr().out
+    found = json.loads((tmp_path / 'c.json').read_text())['resnet50']
+    assert found['cases'] == len(found['rows']) >= 2
+    assert {'torch', 'dense'} <= {row['backend'] for row in found['rows']}
+    # Masks of the asked density, not what random gates say.
+    assert all(0.4 < row['density'] < 0.7 for row in found['rows'])
+    assert all(row['ms'] > 0 and row['predicted_ms'] > 0 for row in found['rows'])
+    with pytest.raises(ConfigError, match="kind='gpu' cannot be timed here"):
+        tool.main(['tx2'])
+    with pytest.raises(ConfigError, match='--rounds 1: at least 2'):
+        tool.main([argv[0], '--rounds', '1'])
 
 
 def test_calibrate_latency_writes_a_profile_that_loads(tmp_path, capsys, monkeypatch):

@@ -1,7 +1,8 @@
-"""Predict a gated network's latency over granularity and density on a device.
+"""Predict a dynamic network's latency on a device.
 
-CONFIG is a config of a gated classifier or detector, or the name of a published
-network: resnet50, resnet101, regnety_400mf, regnety_800mf.
+CONFIG is a config of a gated classifier or detector (over granularity and density), of
+a multi-exit classifier (up to each exit) or of an AdaFocus (a clip, part by part), or
+the name of a published network: resnet50, resnet101, regnety_400mf, regnety_800mf.
 
 Example:
     python tools/analysis_tools/predict_latency.py resnet101 --device v100 \
@@ -14,6 +15,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+
+from torch import nn
 
 import dynnet  # noqa: F401  (registers dynnet's types and its configs)
 from dynnet.latency import (
@@ -76,31 +80,60 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def find_network(name: str, side: int) -> NetworkSpec:
-    """Describe a published network, or the backbone of a config.
+def published_network(name: str, side: int) -> NetworkSpec | None:
+    """Describe a published network by its name; None: it is none.
 
     Args:
-        name: Name or config file.
+        name: Its name.
         side: Of the picture.
-
-    Raises:
-        ConfigError: There is no such config, or its backbone has no gates.
     """
     size = (side, side)
     if name in REGNETS:
         return regnet_spec(name, input_size=size)
     if name.startswith('resnet') and name[6:].isdigit() and int(name[6:]) in RESNETS:
         return resnet_spec(int(name[6:]), input_size=size)
+    return None
+
+
+def build_network(name: str) -> nn.Module:
+    """Build the model of a config.
+
+    Args:
+        name: Config file.
+
+    Raises:
+        ConfigError: There is no such config, or its model has no backbone.
+    """
     from dynnet.apis import init_model
     from dynnet.apis.inference import read_config
+
+    model = init_model(read_config(name), device='cpu')
+    if getattr(model, 'backbone', None) is None:
+        raise ConfigError(f'{name}: {type(model).__name__} has no backbone')
+    return model
+
+
+def input_channels(model: nn.Module) -> int:
+    """Channels of the pictures that a model takes."""
+    convs = (m for m in model.backbone.modules() if isinstance(m, nn.Conv2d))
+    return next(convs).in_channels
+
+
+def gated_network(model: nn.Module, name: str, side: int) -> NetworkSpec:
+    """Describe the gated backbone of a model.
+
+    Args:
+        model: Has a backbone.
+        name: Its config.
+        side: Of the picture.
+
+    Raises:
+        ConfigError: The backbone has no gates.
+    """
     from dynnet.latency.describe import describe_model
 
-    cfg = read_config(name)
-    model = init_model(cfg, device='cpu')
-    backbone = getattr(model, 'backbone', None)
-    if backbone is None:
-        raise ConfigError(f'{name}: {type(model).__name__} has no backbone')
-    network = describe_model(backbone, (3, *size), Path(name).stem)
+    shape, backbone = (input_channels(model), side, side), model.backbone
+    network = describe_model(backbone, shape, Path(name).stem)
     if not network.blocks:
         raise ConfigError(f'{name}: {type(backbone).__name__} has no gated blocks')
     return network
@@ -150,6 +183,70 @@ def format_blocks(found: NetworkEstimate) -> str:
     return '\n'.join(lines)
 
 
+def report_exits(model: nn.Module, args: argparse.Namespace, device: Any) -> dict:
+    """Predict a multi-exit classifier, print it, and return what is written."""
+    from dynnet.latency.exits import exit_latencies
+
+    shape = input_channels(model), args.input_size, args.input_size
+    found = exit_latencies(model, shape, device)
+    print(f'{"exit":>4s} {"ms per picture":>15s}')
+    for k, ms in enumerate(found.ms, start=1):
+        print(f'{k:4d} {ms:15.4f}')
+    return dict(input_size=args.input_size, exits_ms=found.ms, unpriced=found.unpriced)
+
+
+def report_clips(model: nn.Module, device: Any) -> dict:
+    """Predict an AdaFocus, print it, and return what is written."""
+    from dynnet.latency.clips import clip_latencies
+
+    found = clip_latencies(model, device)
+    unit = 'clip' if found.num_frames == 1 else 'frame'
+    parts = ('glance', 'policy', 'focus', 'head')
+    for name in parts:
+        print(f'{name:8s} {getattr(found, name):10.4f} ms per {unit}')
+    print(f'{"clip":8s} {found.total:10.4f} ms, {found.num_frames} x all of them')
+    return dict(
+        num_frames=found.num_frames,
+        parts_ms={name: getattr(found, name) for name in parts},
+        frames_ms=found.ms,
+        clip_ms=found.total,
+        unpriced=found.unpriced,
+    )
+
+
+def write(values: dict, path: str) -> None:
+    """Write results as JSON."""
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(values, indent=2) + '\n')
+
+
+def report_static(model: nn.Module, args: argparse.Namespace, device: Any) -> None:
+    """Predict what has no gates: early exits and clips.
+
+    Raises:
+        ConfigError: There is nothing to plot, or there are options of gates.
+    """
+    if args.plot or args.blocks or args.published or args.backend:
+        raise ConfigError(
+            f'{args.config} has no gates: --plot, --blocks, --published and --backend '
+            'are for networks with gates'
+        )
+    name = Path(args.config).stem
+    is_clip = hasattr(model, 'global_backbone')
+    side = model.frame_size if is_clip else args.input_size
+    print(f'{name} on {device.profile.name}, batch {device.batch}, {side} x {side}')
+    if is_clip:
+        found = report_clips(model, device)
+    else:
+        found = report_exits(model, args, device)
+    if found['unpriced']:
+        print('not priced: ' + ', '.join(found['unpriced']))
+    if args.out:
+        head = dict(network=name, device=device.profile.name, batch=device.batch)
+        write(head | found, args.out)
+
+
 def plot(choices: Sequence[Choice], title: str, path: str) -> None:
     """Draw milliseconds against density, a panel for each stage.
 
@@ -197,9 +294,15 @@ def main(argv: list[str] | None = None) -> None:
         argv: The arguments; None takes those of the process.
     """
     args = parse_args(argv)
-    network = find_network(args.config, args.input_size)
     tile_at = 'mean' if args.published else None
     model = build_model(args.device, args.batch, tile_at)
+    network = published_network(args.config, args.input_size)
+    if network is None:
+        built = build_network(args.config)
+        if hasattr(built, 'global_backbone') or hasattr(built.backbone, 'iter_exits'):
+            report_static(built, args, model)
+            return
+        network = gated_network(built, args.config, args.input_size)
     curve = find_curve(args.masks)
     whole = not args.published
     densities = sorted({*args.densities, args.target_density})
@@ -242,9 +345,7 @@ def main(argv: list[str] | None = None) -> None:
                 for part in found.parts
             ],
         )
-        path = Path(args.out)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(values, indent=2) + '\n')
+        write(values, args.out)
     if args.plot:
         plot(choices, title, args.plot)
 

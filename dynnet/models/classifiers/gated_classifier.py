@@ -9,6 +9,7 @@ from dynnet.registry import MODELS
 from dynnet.utils.errors import ConfigError
 
 from ..gates import GatedModelMixin, GateMeter, count_full_flops, measure_gates
+from ..gates.gated_model import GATE_SETTINGS
 from ..layers import FrozenTeacher
 from ..losses import kd_loss
 
@@ -29,7 +30,9 @@ class GatedClassifier(GatedModelMixin, ImageClassifier):
         distillation: ``teacher``, the config of a classifier, ``checkpoint``, its
             weights, ``temperature`` (4) and ``loss_weight`` (0.5). The teacher is built
             when the first loss is computed.
-        test_cfg: ``mode``, ``backend``, ``return_masks`` and ``fused_gates``.
+        test_cfg: ``mode``, ``backend``, ``return_masks``, ``fused_gates`` and
+            ``profile``: see
+            :meth:`~dynnet.models.gates.gated_model.GatedModelMixin.setup_gates`.
         train_cfg: mmpretrain's, for batch augmentations.
         data_preprocessor: mmpretrain's.
         init_cfg: mmengine's initialisation config.
@@ -59,7 +62,7 @@ class GatedClassifier(GatedModelMixin, ImageClassifier):
             init_cfg=init_cfg,
         )
         settings = dict(test_cfg or {})
-        unknown = settings.keys() - {'mode', 'backend', 'return_masks', 'fused_gates'}
+        unknown = settings.keys() - GATE_SETTINGS
         if unknown:
             raise ConfigError(f'unknown keys in test_cfg: {sorted(unknown)}')
         self.setup_gates(budget, **settings)

@@ -10,6 +10,7 @@ from dynnet.utils.errors import ConfigError
 from dynnet.utils.optional import require
 
 from ..gates import GatedModelMixin
+from ..gates.gated_model import GATE_SETTINGS
 
 
 @MODELS.register_module()
@@ -37,8 +38,9 @@ def GatedDetector(  # noqa: N802  (in a config it stands where a class stands)
     Args:
         detector: Registered name of the detector, with its scope.
         budget: Config of a ``MACsBudgetLoss``; None trains without.
-        gates: ``mode`` ('simulate' or 'execute'), ``backend``, ``return_masks`` and
-            ``fused_gates``.
+        gates: ``mode`` ('simulate' or 'execute'), ``backend``, ``return_masks``,
+            ``fused_gates`` and ``profile``: see
+            :meth:`~dynnet.models.gates.gated_model.GatedModelMixin.setup_gates`.
         **kwargs: The detector's own.
 
     Returns:
@@ -54,7 +56,7 @@ def GatedDetector(  # noqa: N802  (in a config it stands where a class stands)
     if base is None:
         raise ConfigError(f"detector={detector!r} is not registered: try 'mmdet.X'")
     settings = dict(gates or {})
-    unknown = settings.keys() - {'mode', 'backend', 'return_masks', 'fused_gates'}
+    unknown = settings.keys() - GATE_SETTINGS
     if unknown:
         raise ConfigError(f'unknown keys in gates: {sorted(unknown)}')
     model = _gated(base)(**kwargs)

@@ -5,11 +5,15 @@ from collections.abc import Sequence
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from dynnet.ops.sparse_conv import Rule
 from dynnet.registry import MODELS
 from dynnet.utils.errors import ConfigError
 
 from .execution import GatedBlock, set_execution
 from .meter import GateMeter, measure_gates
+
+# What a config may say of gates at test time.
+GATE_SETTINGS = {'mode', 'backend', 'return_masks', 'fused_gates', 'profile'}
 
 
 class GatedModelMixin:
@@ -26,6 +30,7 @@ class GatedModelMixin:
         backend: str = 'auto',
         return_masks: bool = False,
         fused_gates: bool = False,
+        profile: str | None = None,
     ) -> None:
         """Build the budget loss and set the test-time mode.
 
@@ -36,19 +41,35 @@ class GatedModelMixin:
             return_masks: Whether predictions carry the gates' decisions.
             fused_gates: Whether executing gates are one C++ pass; see
                 :func:`set_execution`.
+            profile: JSON file of a calibrated CPU: ``backend='auto'`` then takes for
+                every block the backend that is predicted to be fastest.
 
         Raises:
-            ConfigError: Unknown mode or backend, or a model without gates.
+            ConfigError: Unknown mode or backend, a model without gates, or a profile
+                that cannot be used.
         """
         if budget is not None and not isinstance(budget, nn.Module):
             budget = MODELS.build(budget)
         self.budget = budget
         self.backend, self.rule = backend, None
+        if profile is not None:
+            self.rule = self._profile_rule(profile)
         self.return_masks = return_masks
         self.fused_gates = fused_gates
         self.mode = mode
         if not any(isinstance(m, GatedBlock) for m in self.modules()):
             raise ConfigError(f'{type(self).__name__} needs a backbone with gates')
+
+    def _profile_rule(self, profile: str) -> Rule:
+        # Only who asks for it needs the predictor.
+        from dynnet.latency.rule import ProfileRule
+
+        if self.backend != 'auto':
+            raise ConfigError(
+                f"profile={profile!r} chooses backends: it needs backend='auto', not "
+                f'{self.backend!r}'
+            )
+        return ProfileRule.load(profile)
 
     @property
     def mode(self) -> str:
