@@ -89,13 +89,15 @@ def test_exits_cost_milliseconds_that_grow(cpu):
 
 def test_gated_models_take_a_profile_from_their_config(cpu, tmp_path):
     import torch
+    from mmengine.registry import DefaultScope
 
     from dynnet.latency import save_profile
     from dynnet.models.classifiers.gated_classifier import GatedClassifier
 
     def build(**test_cfg):
         backbone = dict(type='dynnet.LASResNet', depth=50)
-        return GatedClassifier(backbone, test_cfg=test_cfg)
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            return GatedClassifier(backbone, test_cfg=test_cfg)
 
     # Gathering is dear: whatever the masks, computing all is predicted to be fastest.
     dear = replace(cpu.backends['torch'], position_s=1.0)
