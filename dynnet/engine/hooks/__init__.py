@@ -2,6 +2,7 @@
 
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .broken_clips_hook import BrokenClipsHook
+from .channels_last_hook import ChannelsLastHook
 from .epoch_seed_hook import EpochSeedHook
 from .exit_thresholds_hook import LoadExitThresholdsHook
 from .l2w_hook import L2WHook
@@ -13,6 +14,7 @@ from .value_schedule_hook import ValueScheduleHook
 __all__ = [
     'AtomicCheckpointHook',
     'BrokenClipsHook',
+    'ChannelsLastHook',
     'EpochSeedHook',
     'L2WHook',
     'LoadExitThresholdsHook',
