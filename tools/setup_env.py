@@ -310,8 +310,8 @@ def build_kernels(python: Path) -> None:
     Args:
         python: Interpreter of an environment with torch and dynnet.
     """
-    say("dynnet's sparse kernels")
-    command = [python, '-W', 'ignore', '-m', 'dynnet.ops.sparse_conv.build']
+    say("dynnet's own kernels")
+    command = [python, '-W', 'ignore', '-m', 'dynnet.ops.build']
     done = subprocess.run(command, text=True, capture_output=True)
     lines = (done.stderr if done.returncode else done.stdout).strip().splitlines()
     say(lines[-1] if lines else f'not compiled ({done.returncode})')

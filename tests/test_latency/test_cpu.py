@@ -29,13 +29,13 @@ from dynnet.latency.fitting import (
     rank_correlation,
 )
 from dynnet.latency.measure import (
-    RunnableNetwork,
     Stopwatch,
     mask_density,
     random_layers,
     random_points,
 )
 from dynnet.latency.rule import ProfileRule
+from dynnet.latency.runnable import RunnableNetwork
 from dynnet.ops.sparse_conv import Problem, sparse_block
 from dynnet.utils.errors import ConfigError
 

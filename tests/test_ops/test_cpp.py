@@ -1,6 +1,7 @@
 """The C++ backend: every code path, its parts, its build and its switches."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,11 +14,12 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dynnet import ops
+from dynnet.ops import build
 from dynnet.ops.sparse_conv import (
     BackendUnavailableError,
     FoldedConv,
     Problem,
-    build,
     cpp,
     fold_block,
     library,
@@ -248,9 +250,9 @@ def test_a_failing_compiler_is_quoted_and_leaves_nothing(fresh, monkeypatch, tmp
     compiler.write_text('#!/bin/sh\necho "x.cpp:1: error: no such luck"; exit 1\n')
     compiler.chmod(0o755)
     monkeypatch.setenv('CXX', str(compiler))
-    path = build.library_path()
+    path = build.library_path(library.SOURCES)
     with pytest.raises(build.BuildError, match='no such luck'):
-        build.build(path)
+        build.build(path, library.SOURCES)
     assert [file.suffix for file in path.parent.iterdir()] == ['.lock']
 
 
@@ -272,7 +274,7 @@ def test_an_unknown_code_path_is_named(monkeypatch):
 def test_a_cache_that_cannot_be_written_is_named(fresh, monkeypatch):
     (fresh / 'dynnet').write_text('a file in the way')
     with pytest.raises(build.BuildError, match='the cache cannot be written'):
-        build.build(build.library_path())
+        build.build(build.library_path(library.SOURCES), library.SOURCES)
 
 
 def test_one_compiles_while_the_others_wait(fresh, monkeypatch):
@@ -284,8 +286,11 @@ def test_one_compiles_while_the_others_wait(fresh, monkeypatch):
         target.write_bytes(b'library')
 
     monkeypatch.setattr(build, '_compile', compile_slowly)
-    path = build.library_path()
-    threads = [threading.Thread(target=build.build, args=(path,)) for _ in range(3)]
+    path = build.library_path(library.SOURCES)
+    threads = [
+        threading.Thread(target=build.build, args=(path, library.SOURCES))
+        for _ in range(3)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -293,15 +298,18 @@ def test_one_compiles_while_the_others_wait(fresh, monkeypatch):
     assert len(compiled) == 1 and path.read_bytes() == b'library'
 
 
-def test_the_name_follows_torch_and_the_sources(monkeypatch, tmp_path):
-    before = build.library_path()
+def test_the_name_follows_torch_and_the_sources(tmp_path):
+    before = build.library_path(library.SOURCES)
     assert torch.__version__ in before.name
-    for path in build.SOURCES.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(build, 'SOURCES', tmp_path)
-    assert build.library_path() == before
-    (tmp_path / 'plan.cpp').write_text('// changed')
-    assert build.library_path() != before
+    copied = tmp_path / 'sparse_conv/csrc'
+    shutil.copytree(library.SOURCES, copied)
+    assert build.library_path(copied) == before
+    (copied / 'plan.cpp').write_text('// changed')
+    assert build.library_path(copied) != before
+
+
+def test_every_folder_of_kernels_is_built_ahead():
+    assert sorted(build.KERNELS) == sorted(Path(ops.__file__).parent.glob('*/csrc'))
 
 
 @pytest.mark.slow
@@ -310,7 +318,10 @@ def test_a_real_build(fresh):
     assert library.describe() == 'compiled at first use'
     assert cpp.unavailable() is None
     assert library.describe().startswith('compiled, ')
-    assert {f.suffix for f in build.library_path().parent.iterdir()} == {'.so', '.lock'}
+    assert {f.suffix for f in build.library_path(library.SOURCES).parent.iterdir()} == {
+        '.so',
+        '.lock',
+    }
 
 
 @needs_cpp

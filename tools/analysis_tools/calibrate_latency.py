@@ -34,12 +34,12 @@ from dynnet.latency.fitting import (
 )
 from dynnet.latency.measure import (
     BACKENDS,
-    RunnableNetwork,
     Stopwatch,
     measure_machine,
     measure_operators,
 )
 from dynnet.latency.profile import save_profile
+from dynnet.latency.runnable import RunnableNetwork
 from dynnet.ops.sparse_conv import unavailable
 from dynnet.utils.cli import run_main
 from dynnet.utils.errors import ConfigError

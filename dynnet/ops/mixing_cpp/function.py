@@ -8,8 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..sparse_conv.build import BuildError, build, library_path
-from ..sparse_conv.library import switched_off
+from ..build import BuildError, build, library_path, switched_off
 
 SOURCES = Path(__file__).parent / 'csrc'
 _NAMES = ('forward', 'grad_bank', 'grad_matrix')

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..build import switched_off
 from . import library
 from .folded import FoldedBlock, FoldedConv
 from .problem import Problem, map_of, rows_of
@@ -38,7 +39,7 @@ def unavailable(problem: Problem | None = None) -> str | None:
 
     Compiles the library at the first call unless it is there.
     """
-    if library.switched_off():
+    if switched_off():
         return 'switched off by DYNNET_SPARSE_CPP=0'
     if problem is not None:
         x = problem.x

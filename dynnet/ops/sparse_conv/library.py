@@ -9,10 +9,12 @@ import ctypes
 import os
 from ctypes import c_char_p, c_float, c_int, c_int64, c_void_p
 from functools import lru_cache
+from pathlib import Path
 
-from .build import BuildError, build, find_compiler, library_path
+from ..build import BuildError, build, find_compiler, library_path, switched_off
 from .problem import BackendUnavailableError
 
+SOURCES = Path(__file__).parent / 'csrc'
 ISAS = ('portable', 'avx2', 'avx512')
 
 
@@ -35,10 +37,10 @@ _FUNCTIONS = {
 @lru_cache(maxsize=1)
 def load() -> ctypes.CDLL | str:
     """Return the library, compiled if need be, or why there is none."""
-    path = library_path()
+    path = library_path(SOURCES)
     if not path.exists():
         try:
-            build(path)
+            build(path, SOURCES)
         except BuildError as error:
             from mmengine.logging import print_log
 
@@ -55,11 +57,6 @@ def load() -> ctypes.CDLL | str:
     library.dynnet_panel.restype = c_int64
     library.dynnet_error.restype = c_char_p
     return library
-
-
-def switched_off() -> bool:
-    """Whether the environment switches the backend off."""
-    return os.environ.get('DYNNET_SPARSE_CPP', '1') == '0'
 
 
 def instruction_set() -> str:
@@ -108,7 +105,7 @@ def describe() -> str:
     """Say in a few words what the backend is, without compiling anything."""
     if switched_off():
         return 'off (DYNNET_SPARSE_CPP=0)'
-    if library_path().exists():
+    if library_path(SOURCES).exists():
         number = isa_of(forced_isa())
         return f'compiled, {ISAS[number]}' if isinstance(number, int) else number
     if find_compiler() is None:

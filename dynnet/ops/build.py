@@ -1,11 +1,12 @@
-"""Compiles the C++ kernels beside the installed torch and keeps the library.
+"""Compiles the folders of C++ kernels beside the installed torch; keeps the libraries.
 
-    python -m dynnet.ops.sparse_conv.build
+    python -m dynnet.ops.build
 
-The library lies in the user's cache (``XDG_CACHE_HOME`` or ``~/.cache``, then
+A library lies in the user's cache (``XDG_CACHE_HOME`` or ``~/.cache``, then
 ``dynnet/ops``) under a name made of torch's version, the machine and the sources, so
 that a change of one of them compiles anew. A lock lets one process compile while others
-wait; what is killed leaves nothing that counts. ``CXX`` names the compiler.
+wait; what is killed leaves nothing that counts. ``CXX`` names the compiler, and
+``DYNNET_SPARSE_CPP=0`` switches all compiled kernels off.
 """
 
 import contextlib
@@ -22,7 +23,10 @@ from pathlib import Path
 
 import torch
 
-SOURCES = Path(__file__).parent / 'csrc'
+# Each folder makes a library: the sparse convolutions' and the kernel mixing's.
+KERNELS = tuple(
+    Path(__file__).parent / name / 'csrc' for name in ('sparse_conv', 'mixing_cpp')
+)
 FLAGS = ('-O3', '-std=c++17', '-fPIC', '-fopenmp', '-fvisibility=hidden')
 # Per-file flags: each instruction set has a file of its own and no other file may use
 # it, so that the choice at run time is safe.
@@ -41,6 +45,11 @@ def is_x86() -> bool:
     return platform.machine().lower() in ('x86_64', 'amd64')
 
 
+def switched_off() -> bool:
+    """Whether the environment switches compiled kernels off."""
+    return os.environ.get('DYNNET_SPARSE_CPP', '1') == '0'
+
+
 def find_compiler() -> str | None:
     """Return the C++ compiler's path: ``CXX`` or the first of g++, c++, clang++."""
     if name := os.environ.get('CXX'):
@@ -48,23 +57,21 @@ def find_compiler() -> str | None:
     return next(filter(None, map(shutil.which, ('g++', 'c++', 'clang++'))), None)
 
 
-def library_path(sources: Path | None = None) -> Path:
+def library_path(sources: Path) -> Path:
     """Return where the library of some sources and this torch is, or would be.
 
     Args:
-        sources: Folder of the sources; None: :data:`SOURCES`.
+        sources: ``csrc`` folder of the sources; its parent names the library.
     """
-    kernels = 'sparse_conv' if sources is None else sources.parent.name
-    sources = sources or SOURCES
     digest = hashlib.sha256(repr((FLAGS, X86, torch.__version__)).encode())
     for path in sorted(sources.iterdir()):
         digest.update(path.name.encode() + path.read_bytes())
     cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
-    name = f'{kernels}-torch{torch.__version__}-{platform.machine()}'
+    name = f'{sources.parent.name}-torch{torch.__version__}-{platform.machine()}'
     return cache / 'dynnet/ops' / f'{name}-{digest.hexdigest()[:16]}.so'
 
 
-def build(path: Path, sources: Path | None = None) -> None:
+def build(path: Path, sources: Path) -> None:
     """Compile the library unless it is there; wait while another process compiles it.
 
     Args:
@@ -82,7 +89,7 @@ def build(path: Path, sources: Path | None = None) -> None:
             start = time.time()
             with tempfile.TemporaryDirectory(dir=path.parent) as work:
                 built = Path(work) / path.name
-                _compile(built, Path(work), sources or SOURCES)
+                _compile(built, Path(work), sources)
                 os.replace(built, path)
     except OSError as error:
         raise BuildError(f'the cache cannot be written: {error}') from error
@@ -141,12 +148,13 @@ def _run(commands: list[list[str]]) -> None:
 
 
 def main() -> None:
-    path = library_path()
-    try:
-        build(path)
-    except BuildError as error:
-        sys.exit(f'the sparse kernels were not compiled: {error}')
-    print(path)
+    for sources in KERNELS:
+        path = library_path(sources)
+        try:
+            build(path, sources)
+        except BuildError as error:
+            sys.exit(f"dynnet's kernels were not compiled: {error}")
+        print(path)
 
 
 if __name__ == '__main__':
