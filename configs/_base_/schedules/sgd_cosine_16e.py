@@ -1,6 +1,6 @@
-# sgd_cosine_12e.py, a quarter as long.
+# sgd_cosine_12e.py, longer.
 _base_ = './sgd_cosine_12e.py'
-max_epochs = 3
+max_epochs = 16
 
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=50),

@@ -3,7 +3,7 @@
 _base_ = [
     '../_base_/models/resnet_small.py',
     '../_base_/datasets/fashion_mnist_10k.py',
-    '../_base_/schedules/sgd_cosine_6e.py',
+    '../_base_/schedules/sgd_cosine_16e.py',
     '../_base_/evaluation/accuracy.py',
     '../_base_/default_runtime.py',
 ]

@@ -2,12 +2,12 @@
 _base_ = [
     '../_base_/models/las_resnet_small.py',
     '../_base_/datasets/fashion_mnist_10k.py',
-    '../_base_/schedules/sgd_cosine_3e.py',
+    '../_base_/schedules/sgd_cosine_6e.py',
     '../_base_/evaluation/gates.py',
     '../_base_/lasnet_runtime.py',
 ]
 
-checkpoint = '{{$LAS_SMALL_CHECKPOINT:work_dirs/resnet50-small/epoch_3.pth}}'
+checkpoint = '{{$LAS_SMALL_CHECKPOINT:work_dirs/resnet50-small/epoch_10.pth}}'
 dense = dict(
     in_channels=1,
     depth=50,
@@ -51,7 +51,7 @@ custom_hooks = [
         targets='budget.progress',
         values=(0.0, 1.0),
         begin=0,
-        end=1,  # of 3 epochs
+        end=2,  # of 6 epochs
         per_iter=False,
         name='bounds',
     ),
