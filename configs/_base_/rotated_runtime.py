@@ -5,3 +5,6 @@ custom_hooks = [
     dict(type='dynnet.NonFiniteLossHook'),
 ]
 randomness = dict(seed=0, deterministic=False)
+# For configs on mmrotate's bases, which define these two themselves.
+scale_by_batch = dict(base_batch_size=2)
+safe_hooks = dict(checkpoint=dict(type='dynnet.AtomicCheckpointHook'))

@@ -1,28 +1,15 @@
 # Oriented R-CNN with ARC-ResNet-50 on HRSC2016.
 _base_ = [
     'mmrotate::oriented_rcnn/oriented-rcnn-le90_r50_fpn_1x_dota.py',
+    '../_base_/models/arc_resnet50.py',
     '../_base_/rotated_runtime.py',
 ]
 
 model = dict(
-    backbone=dict(
-        _delete_=True,
-        type='dynnet.ARCResNet',
-        depth=50,
-        kernel_number=4,
-        out_indices=(0, 1, 2, 3),
-        frozen_stages=1,
-        norm_eval=True,
-        # A converted ImageNet checkpoint, see README.md.
-        init_cfg=dict(
-            type='Pretrained',
-            checkpoint='checkpoints/arc-r50-n4_in1k.pth',
-            prefix='backbone.',
-        ),
-    ),
+    backbone={{_base_.arc_resnet50}},
     roi_head=dict(bbox_head=dict(num_classes=1)),
 )
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.5)}))
+optim_wrapper = {{_base_.half_rate}}
 data_root = 'data/hrsc/'
 load = [
     dict(type='mmdet.LoadImageFromFile'),
@@ -78,5 +65,5 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=1 / 3, by_epoch=False, begin=0, end=500),
     dict(type='MultiStepLR', begin=0, end=36, milestones=[24, 33], gamma=0.1),
 ]
-auto_scale_lr = dict(base_batch_size=2)
-default_hooks = dict(checkpoint=dict(type='dynnet.AtomicCheckpointHook'))
+auto_scale_lr = {{_base_.scale_by_batch}}
+default_hooks = {{_base_.safe_hooks}}

@@ -1,18 +1,8 @@
 # The plain twin: Oriented R-CNN with ResNet-50 on DIOR-R.
-_base_ = './oriented-rcnn-le90_arc-r50_1xb2-12e_dior.py'
+_base_ = [
+    './oriented-rcnn-le90_arc-r50_1xb2-12e_dior.py',
+    '../_base_/models/plain_resnet.py',
+]
 
-model = dict(
-    backbone=dict(
-        _delete_=True,
-        type='mmdet.ResNet',
-        depth=50,
-        num_stages=4,
-        out_indices=(0, 1, 2, 3),
-        frozen_stages=1,
-        norm_cfg=dict(type='BN', requires_grad=True),
-        norm_eval=True,
-        style='pytorch',
-        init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50'),
-    )
-)
+model = dict(backbone={{_base_.plain_resnet50}})
 optim_wrapper = dict(paramwise_cfg=dict(_delete_=True))

@@ -1,31 +1,16 @@
 # Rotated RetinaNet with ARC-ResNet-50 on HRSC2016, random rotation.
 _base_ = [
     'mmrotate::rotated_retinanet/rotated-retinanet-rbox-le90_r50_fpn_rr-6x_hrsc.py',
+    '../_base_/models/arc_resnet50.py',
     '../_base_/rotated_runtime.py',
 ]
 
-model = dict(
-    backbone=dict(
-        _delete_=True,
-        type='dynnet.ARCResNet',
-        depth=50,
-        kernel_number=4,
-        out_indices=(0, 1, 2, 3),
-        frozen_stages=1,
-        norm_eval=True,
-        # A converted ImageNet checkpoint, see README.md.
-        init_cfg=dict(
-            type='Pretrained',
-            checkpoint='checkpoints/arc-r50-n4_in1k.pth',
-            prefix='backbone.',
-        ),
-    )
-)
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.5)}))
+model = dict(backbone={{_base_.arc_resnet50}})
+optim_wrapper = {{_base_.half_rate}}
 train_dataloader = dict(
     persistent_workers=False, dataset=dict(type='dynnet.HRSCDatasetStrict')
 )
 val_dataloader = dict(dataset=dict(type='dynnet.HRSCDatasetStrict'))
 test_dataloader = dict(dataset=dict(type='dynnet.HRSCDatasetStrict'))
-auto_scale_lr = dict(base_batch_size=2)
-default_hooks = dict(checkpoint=dict(type='dynnet.AtomicCheckpointHook'))
+auto_scale_lr = {{_base_.scale_by_batch}}
+default_hooks = {{_base_.safe_hooks}}

@@ -1,18 +1,8 @@
 # The plain twin: Rotated RetinaNet with ResNet-101 on HRSC2016.
-_base_ = './rotated-retinanet-le90_arc-r50_rr_1xb2-72e_hrsc.py'
+_base_ = [
+    './rotated-retinanet-le90_arc-r50_rr_1xb2-72e_hrsc.py',
+    '../_base_/models/plain_resnet.py',
+]
 
-model = dict(
-    backbone=dict(
-        _delete_=True,
-        type='mmdet.ResNet',
-        depth=101,
-        num_stages=4,
-        out_indices=(0, 1, 2, 3),
-        frozen_stages=1,
-        norm_cfg=dict(type='BN', requires_grad=True),
-        norm_eval=True,
-        style='pytorch',
-        init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet101'),
-    )
-)
+model = dict(backbone={{_base_.plain_resnet101}})
 optim_wrapper = dict(paramwise_cfg=dict(_delete_=True))

@@ -1,41 +1,16 @@
 # S2ANet with ARC-ResNet-50 on DOTA-v1.0, one scale.
 _base_ = [
     'mmrotate::s2anet/s2anet-le135_r50_fpn_1x_dota.py',
+    '../_base_/models/arc_resnet50.py',
+    '../_base_/datasets/dota_strict.py',
     '../_base_/rotated_runtime.py',
 ]
 
-model = dict(
-    backbone=dict(
-        _delete_=True,
-        type='dynnet.ARCResNet',
-        depth=50,
-        kernel_number=4,
-        out_indices=(0, 1, 2, 3),
-        frozen_stages=1,
-        norm_eval=True,
-        # A converted ImageNet checkpoint, see README.md.
-        init_cfg=dict(
-            type='Pretrained',
-            checkpoint='checkpoints/arc-r50-n4_in1k.pth',
-            prefix='backbone.',
-        ),
-    )
-)
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.5)}))
-train_dataloader = dict(
-    persistent_workers=False, dataset=dict(type='dynnet.DOTADatasetStrict')
-)
-val_dataloader = dict(dataset=dict(type='dynnet.DOTADatasetStrict'))
-# Testing writes the zip for the evaluation server.
-test_dataloader = dict(
-    dataset=dict(
-        type='dynnet.DOTADatasetStrict',
-        ann_file='',
-        data_prefix=dict(img_path='test/images/'),
-    )
-)
-test_evaluator = dict(
-    format_only=True, merge_patches=True, outfile_prefix='work_dirs/Task1'
-)
-auto_scale_lr = dict(base_batch_size=2)
-default_hooks = dict(checkpoint=dict(type='dynnet.AtomicCheckpointHook'))
+model = dict(backbone={{_base_.arc_resnet50}})
+optim_wrapper = {{_base_.half_rate}}
+train_dataloader = {{_base_.dota_train}}
+val_dataloader = {{_base_.dota_val}}
+test_dataloader = {{_base_.dota_test}}
+test_evaluator = {{_base_.dota_zip}}
+auto_scale_lr = {{_base_.scale_by_batch}}
+default_hooks = {{_base_.safe_hooks}}
