@@ -13,7 +13,7 @@ from numpy import ndarray
 
 from .cost import OpCost, sum_costs
 from .profile import GPUProfile
-from .tiling import candidates, ceil_div, grid, search
+from .tiling import candidates, ceil_div, grid, powers, search
 
 # Parallel patches are searched as if there were this many.
 PARALLEL_PATCHES = 256
@@ -104,7 +104,7 @@ class GPUOperators:
         rounding error; this is the published one.
         """
         lanes = self.profile.lanes * lane_use(work, self._wave)
-        return flops / lanes / self.profile.frequency_hz
+        return flops / self.profile.frequency_hz / lanes
 
     def _requests(self, run, gap) -> ndarray:
         return request_use(run, gap, self.profile.request_width)
@@ -333,10 +333,8 @@ class GPUOperators:
         self, channels: int, height: int, width: int, squeezed: int
     ) -> list[OpCost]:
         """Pool, two linear layers, and scale the channels of a map."""
-        return self._excite(
-            self.avg_pool(channels, height, width, 1, 1),
-            channels, height, width, squeezed,
-        )  # fmt: skip
+        pool = self.squeeze_pool(channels, height, width)
+        return self._excite(pool, channels, height, width, squeezed)
 
     def dynamic_squeeze_excite(
         self,
@@ -347,14 +345,86 @@ class GPUOperators:
         granularity: int,
         density: float,
     ) -> list[OpCost]:
-        """The same, pooling the active patches only.
+        """The same, pooling the active patches only."""
+        size = channels, height, width
+        pool = self.dynamic_squeeze_pool(*size, granularity, density)
+        return self._excite(pool, *size, squeezed)
 
-        As published, the whole map is read besides the active patches.
+    def squeeze_pool(self, channels: int, height: int, width: int) -> OpCost:
+        """The mean of every channel: positions are read, then added pairwise.
+
+        A tile is c channels, a power of two, of one position. As published, what the
+        tiles compute is counted for one picture of the batch.
         """
-        active = active_patches(height, width, granularity, density) * granularity**2
-        moved = channels * (height * width + active) / self._memory
-        pool = self._plain(self.batch * (moved + channels * active / self._l2))
-        return self._excite(pool, channels, height, width, squeezed)
+        batch, area = self.batch, height * width
+
+        def cost(c):
+            groups = ceil_div(channels, c)
+            compute = self._seconds(c, c) * ceil_div(groups * area, self.profile.num_pe)
+            compute = compute + self._pairwise(c, area) * batch
+            far = groups * c * area + channels
+            near = groups * c * (2 * area + 1)
+            return compute, batch * (far / self._memory + near / self._l2)
+
+        return self._search(cost, powers(channels))[0]
+
+    def dynamic_squeeze_pool(
+        self,
+        channels: int,
+        height: int,
+        width: int,
+        granularity: int,
+        density: float,
+    ) -> OpCost:
+        """The mean of every channel over the active patches.
+
+        A lane adds up a tile of a channel and of every ``par``-th patch, then the
+        ``par`` sums; the sums of all tiles and patches are added pairwise, by one
+        element. As published, these are as many as if all patches were active, the
+        whole map is read besides the active patches, and the tile for the mean number
+        of patches is chosen as if the sums of only one patch were added.
+        """
+        batch, side = self.batch, granularity
+        total = _patches(height, width, side)
+
+        def cost(m, added, par, c, th, tw):
+            spans = ceil_div(side, th) * ceil_div(side, tw)
+            groups, sums = ceil_div(channels, c), total * spans
+            compute = self._seconds(c * th * tw * par, c * par) * np.ceil(m / par)
+            compute = compute + self._seconds(c * par, c)
+            compute = compute * ceil_div(groups * spans, self.profile.num_pe)
+            compute = compute + self._pairwise(c, added * spans)
+            far = channels * (height * width + m * side**2 + 1)
+            read = c * th * tw * m / self._requests(tw, side - tw)
+            near = groups * spans * (read + c) + c * (sums + 1)
+            memory = far / self._memory + near / self._l2
+            return compute * batch, memory * batch
+
+        patches = active_patches(height, width, side, density)
+        sides = candidates(side), candidates(side)
+        axes = candidates(total), candidates(channels), *sides
+        if self.tile_at == 'actual':
+            return self._search(lambda *t: cost(patches, total, *t), *axes)[0]
+        mean = (1 + total) / 2
+        _, tile = self._search(lambda *t: cost(mean, 1, *t), *axes)
+        compute, memory = cost(patches, total, *map(np.int64, tile))
+        profile = self.profile
+        return OpCost(float(compute), float(memory), profile.launch_s, profile.mode)
+
+    def _pairwise(self, c: ndarray, sums: ndarray | int) -> ndarray:
+        """Seconds of adding ``sums`` partial sums of c channels in pairs.
+
+        A round leaves half of them, rounded up; the last one, which leaves a single
+        sum, is free. As published, the lanes that idle in a round's last cycle are
+        paid for twice.
+        """
+        left, seconds = ceil_div(np.asarray(sums), 2), 0.0
+        while np.any(left > 1):
+            work = c * left
+            added = self._seconds(work, work) / lane_use(work, self.profile.lanes)
+            seconds = seconds + np.where(left > 1, added, 0.0)
+            left = ceil_div(left, 2)
+        return seconds
 
     def channel_scale(self, channels: int, height: int, width: int) -> OpCost:
         """Multiply the channels of a map by one factor each."""

@@ -12,6 +12,11 @@ from numpy import ndarray
 from .cost import OpCost, total_time
 
 
+def powers(size: int) -> list[int]:
+    """The powers of two, up to 128, that are at most ``2 * size``, ascending."""
+    return [2**i for i in range(8) if 2**i <= 2 * size]
+
+
 def candidates(size: int) -> list[int]:
     """Tile sizes that are tried on an axis.
 
@@ -24,10 +29,9 @@ def candidates(size: int) -> list[int]:
     Returns:
         The sizes, ascending.
     """
-    powers = {2**i for i in range(8) if 2**i <= 2 * size}
     parts = {-(-size // i) for i in range(1, min(size, 8))}
     small = set(range(2, min(size, 8)))
-    return sorted(powers | parts | small)
+    return sorted({*powers(size)} | parts | small)
 
 
 def grid(*axes: Sequence[int]) -> tuple[ndarray, ...]:

@@ -71,6 +71,55 @@ def test_vectorised_search_equals_the_loops(side):
     assert (cost.compute, cost.memory) == pytest.approx(expected, rel=1e-12)
 
 
+def pairwise(p, c, sums):
+    """Cycles of halving ``sums`` partial sums of c channels until one round is left."""
+    cycles, left = 0, math.ceil(sums / 2)
+    while left > 1:
+        work, wave = c * left, p.lanes * p.wave_factor
+        idle = p.lanes * math.ceil(work / p.lanes) / work
+        cycles += p.wave_factor * math.ceil(work / wave) * idle
+        left = math.ceil(left / 2)
+    return cycles
+
+
+def test_static_pool_equals_a_loop():
+    p, channels, area = MINE, 24, 8 * 6
+    memory, found = p.bandwidth / 4, []
+    for c in (1, 2, 4, 8, 16, 32):
+        groups = math.ceil(channels / c)
+        cycles = p.wave_factor * math.ceil(groups * area / p.num_pe)
+        cycles += p.batch_size * pairwise(p, c, area)
+        far, near = groups * c * area + channels, groups * c * (2 * area + 1)
+        seconds = p.batch_size * (far + near / p.l2_speedup) / memory
+        found.append(cycles / p.frequency_hz + seconds)
+    cost = GPUOperators(p).squeeze_pool(channels, 8, 6)
+    assert cost.compute + cost.memory == pytest.approx(min(found), rel=1e-12)
+
+
+@pytest.mark.parametrize('side', [1, 2, 4])
+def test_dynamic_pool_equals_the_loops(side):
+    p, channels, area, total = MINE, 24, 64, (8 // side) ** 2
+    m = math.ceil(0.4 * total)
+    memory, wave, found = p.bandwidth / 4, p.lanes * p.wave_factor, []
+    for par, c, th, tw in itertools.product(
+        candidates(total), candidates(channels), candidates(side), candidates(side)
+    ):
+        spans, groups = math.ceil(side / th) * math.ceil(side / tw), channels / c
+        tiles = math.ceil(groups) * spans
+        adds = th * tw * math.ceil(c * par / wave) * math.ceil(m / par)
+        adds += par * math.ceil(c / wave)
+        cycles = p.wave_factor * adds * math.ceil(tiles / p.num_pe)
+        cycles += pairwise(p, c, total * spans)
+        use = 1 if tw >= side else tw / side  # side is at most a request
+        near = tiles * (c * th * tw * m / use + c) + c * (total * spans + 1)
+        far = channels * (area + m * side**2 + 1)
+        seconds = cycles / p.frequency_hz + (far + near / p.l2_speedup) / memory
+        found.append(p.batch_size * seconds)
+    ops = GPUOperators(p, tile_at='actual')
+    cost = ops.dynamic_squeeze_pool(channels, 8, 8, side, 0.4)
+    assert cost.compute + cost.memory == pytest.approx(min(found), rel=1e-12)
+
+
 # ms per picture of static networks, as published for these constants
 PUBLISHED = {
     ('v100', 50): 0.908, ('v100', 101): 1.677, ('tx2', 50): 17.23, ('tx2', 101): 32.24,
@@ -102,10 +151,12 @@ OPERATORS = {
     'add': lambda ops, r: ops.add(48, 14, 14),
     'linear': lambda ops, r: ops.linear(48, 100),
     'avg_pool': lambda ops, r: ops.avg_pool(48, 14, 14, 1, 1),
+    'static_squeeze_pool': lambda ops, r: ops.squeeze_pool(48, 14, 14),
     'dynamic_conv': lambda ops, r: ops.dynamic_conv(48, 40, 14, 14, 3, 2, r),
     'masker_conv1': lambda ops, r: ops.masker_conv1(48, 40, 14, 14, 2, r),
     'scatter_add': lambda ops, r: ops.scatter_add(48, 14, 14, 2, r),
     'gather': lambda ops, r: ops.gather(48, 14, 14, 2, r, 1),
+    'squeeze_pool': lambda ops, r: ops.dynamic_squeeze_pool(48, 14, 14, 2, r),
 }
 profiles = st.builds(
     replace,
@@ -129,7 +180,7 @@ def test_more_bandwidth_is_never_slower(name, profile, factor, r):
 
 
 @pytest.mark.parametrize('tile_at', ['actual', 'mean'])
-@pytest.mark.parametrize('name', list(OPERATORS)[4:])
+@pytest.mark.parametrize('name', list(OPERATORS)[5:])
 @settings(max_examples=15, deadline=None)
 @given(profile=profiles, r=st.tuples(st.floats(0, 1), st.floats(0, 1)))
 def test_more_density_is_never_faster(name, tile_at, profile, r):
