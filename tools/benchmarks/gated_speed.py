@@ -34,6 +34,8 @@ FORMS = ('eager', 'folded', 'prepacked')
 class PlainBlock(nn.Module):
     """A gated block without its gate, in one of the dense forms."""
 
+    mode = 'simulate'  # nothing is skipped
+
     def __init__(self, block: nn.Module, form: str) -> None:
         super().__init__()
         self.block, self.form = block, form
